@@ -1,0 +1,2 @@
+//! Simulated venues.
+fn main() {}
