@@ -1,1 +1,6 @@
-//! The edge.
+//! The edge: verified market data, features, decisions, risk and paper execution.
+//!
+//! The trainer reuses the policy, the replay and the journal; everything else is public for the
+//! tests and benches of this workspace only and promises nothing.
+
+pub mod venue;

@@ -1,3 +1,18 @@
 #![no_std]
 #![forbid(unsafe_code)]
-//! Everything on which the two machines could disagree.
+//! Everything on which the edge and the trainer could disagree, once.
+//!
+//! Values in, values out: no clock, no IO, no async, no hash maps, no floating-point money. `no_std`
+//! is what makes the compiler enforce that. Read [`engine`] first: the whole product is a fold of
+//! [`event::Event`]s over [`engine::Engine`]; the other rooms are its leaf functions.
+
+extern crate alloc;
+
+pub mod action;
+pub mod book;
+pub mod event;
+pub mod instrument;
+pub mod num;
+pub mod paper;
+pub mod rand;
+pub mod time;
