@@ -224,6 +224,12 @@ impl Book {
         matches!(self.state, State::Live { .. }) && !self.partial
     }
 
+    /// Whether part of a message was applied and the rest is still to come.
+    #[must_use]
+    pub const fn is_partial(&self) -> bool {
+        self.partial
+    }
+
     /// What happened to it.
     #[must_use]
     pub const fn counters(&self) -> &Counters {
