@@ -1,8 +1,9 @@
 //! How long to wait before the next attempt: exponential growth with full jitter. Pure.
 //!
-//! "Full jitter" draws the delay uniformly from zero to the current ceiling (Brooker, "Exponential Backoff And Jitter",
-//! 2015), which spreads the return of many clients, here of many sockets after one outage of the line, better than any
-//! jitter around a fixed delay. It may draw almost zero, so attempts are also paid for from a [`super::bucket::Bucket`].
+//! "Full jitter" draws the delay uniformly from zero to the current ceiling (Brooker, "Exponential
+//! Backoff And Jitter", 2015), which spreads the return of many clients, here of many sockets after
+//! one outage of the line, better than any jitter around a fixed delay. It may draw almost zero, so
+//! attempts are also paid for from a [`super::bucket::Bucket`].
 
 /// The state of one thing that is tried again and again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +16,9 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The ceiling of the delay starts at `base_ns`, doubles with each attempt and stops at `cap_ns`. A connection that
-    /// stayed open for `healthy_ns` starts again from the base. A cap below the base counts as the base.
+    /// The ceiling of the delay starts at `base_ns`, doubles with each attempt and stops at
+    /// `cap_ns`. A connection that stayed open for `healthy_ns` starts again from the base. A cap
+    /// below the base counts as the base.
     pub const fn new(base_ns: u64, cap_ns: u64, healthy_ns: u64) -> Self {
         let cap_ns = if cap_ns < base_ns { base_ns } else { cap_ns };
         Self {
@@ -28,8 +30,8 @@ impl Backoff {
         }
     }
 
-    /// The delay in nanoseconds before the next attempt, which counts as failed until told otherwise. `random` gives
-    /// uniform 64-bit numbers; one is used.
+    /// The delay in nanoseconds before the next attempt, which counts as failed until told
+    /// otherwise. `random` gives uniform 64-bit numbers; one is used.
     pub fn next(&mut self, random: &mut impl FnMut() -> u64) -> u64 {
         let ceiling = self.ceiling_ns();
         self.failures = self.failures.saturating_add(1);
@@ -53,14 +55,15 @@ impl Backoff {
         self.failures
     }
 
-    /// An attempt succeeded at `now_ns`. That alone proves little: a peer that accepts and hangs up at once must not be
-    /// hammered, so the count stays until the connection has lasted.
+    /// An attempt succeeded at `now_ns`. That alone proves little: a peer that accepts and hangs up
+    /// at once must not be hammered, so the count stays until the connection has lasted.
     pub const fn opened(&mut self, now_ns: u64) {
         self.opened_ns = Some(now_ns);
     }
 
-    /// The connection ended at `now_ns`. If it lasted for the healthy period the count starts again. A clock that went
-    /// backwards meanwhile makes it look short, which only errs towards patience.
+    /// The connection ended at `now_ns`. If it lasted for the healthy period the count starts
+    /// again. A clock that went backwards meanwhile makes it look short, which only errs towards
+    /// patience.
     pub const fn closed(&mut self, now_ns: u64) {
         if let Some(opened_ns) = self.opened_ns
             && now_ns.saturating_sub(opened_ns) >= self.healthy_ns
@@ -118,7 +121,8 @@ mod tests {
             high += u32::from(delay > 6 * SECOND);
             sum += delay / 1000;
         }
-        // A quarter each, and half of the ceiling on average; the bounds are five standard deviations wide.
+        // A quarter each, and half of the ceiling on average; the bounds are five standard
+        // deviations wide.
         assert!(
             (180..=320).contains(&low) && (180..=320).contains(&high),
             "{low} {high}"

@@ -21,8 +21,8 @@ impl Bucket {
         Self::per(capacity, refill_per_s, 1_000_000_000)
     }
 
-    /// At most `capacity` tokens, refilled by `refill` in each `period_ns` (in even steps, not at its end): 6,000 a minute
-    /// stays exact. A period of zero counts as one nanosecond.
+    /// At most `capacity` tokens, refilled by `refill` in each `period_ns` (in even steps, not at
+    /// its end): 6,000 a minute stays exact. A period of zero counts as one nanosecond.
     pub const fn per(capacity: u64, refill: u64, period_ns: u64) -> Self {
         let period_ns = if period_ns == 0 { 1 } else { period_ns };
         let level = capacity as u128 * period_ns as u128;
@@ -37,11 +37,12 @@ impl Bucket {
 
     /// Takes `cost` tokens at `now_ns`, all or none.
     ///
-    /// A clock that went backwards adds nothing and takes nothing; counting goes on from the new time.
+    /// A clock that went backwards adds nothing and takes nothing; counting goes on from the new
+    /// time.
     ///
     /// # Errors
-    /// The time in unix nanoseconds from which the same cost will be there, if nobody else takes meanwhile; [`NEVER`] if
-    /// the cost exceeds the capacity or nothing is refilled.
+    /// The time in unix nanoseconds from which the same cost will be there, if nobody else takes
+    /// meanwhile; [`NEVER`] if the cost exceeds the capacity or nothing is refilled.
     pub fn take(&mut self, now_ns: u64, cost: u64) -> Result<(), u64> {
         let full = u128::from(self.capacity) * u128::from(self.period_ns);
         let elapsed = now_ns.saturating_sub(self.counted_ns.unwrap_or(now_ns));
@@ -93,7 +94,8 @@ mod tests {
 
     #[test]
     fn the_promised_time_is_exact_and_the_rate_is_kept() {
-        // 7 tokens in 3 ns steps of awkward sizes: whatever the order of calls, no more than capacity + refill is given.
+        // 7 tokens in 3 ns steps of awkward sizes: whatever the order of calls, no more than
+        // capacity + refill is given.
         let mut bucket = Bucket::per(10, 7, 1_000_003);
         let (mut now, mut given) = (5_u64, 0_u64);
         for step in 1..5000_u64 {

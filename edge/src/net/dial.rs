@@ -1,4 +1,5 @@
-//! From a URL to an open, perhaps encrypted, byte stream that knows when it last received something.
+//! From a URL to an open, perhaps encrypted, byte stream that knows when it last received
+//! something.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -71,12 +72,14 @@ impl Target {
         if host.is_empty() {
             return Err(refuse("a URL with an empty host".to_owned()));
         }
-        let port = match (authority.port_u16(), authority.port()) {
-            (Some(0), _) => return Err(refuse(format!("port 0 of {host}"))),
-            (Some(port), _) => port,
-            (None, Some(_)) => return Err(refuse(format!("a port of {host} that is no port"))),
-            (None, None) if encrypted => 443,
-            (None, None) => 80,
+        // What follows the host; the library passes over a port that is no number.
+        let port = match &authority.as_str()[authority.host().len()..] {
+            "" if encrypted => 443,
+            "" => 80,
+            text => match text.strip_prefix(':').map(str::parse) {
+                Some(Ok(port)) if port > 0 => port,
+                _ => return Err(refuse(format!("{host} with a port that is none"))),
+            },
         };
         Ok(Self {
             uri,
@@ -134,8 +137,8 @@ pub(super) async fn secure(
     }
 }
 
-/// Tries the host's addresses in turn. Each gets an equal share of the time, so that one black hole (an IPv6 route that
-/// leads nowhere is the usual one) cannot eat the time of the others.
+/// Tries the host's addresses in turn. Each gets an equal share of the time, so that one black hole
+/// (an IPv6 route that leads nowhere is the usual one) cannot eat the time of the others.
 async fn connect_any(target: &Target, limit: Duration) -> Result<TcpStream, NetError> {
     let peer = target.peer();
     let addresses = resolve(target).await?;
@@ -183,13 +186,15 @@ async fn connect_one(address: SocketAddr) -> io::Result<TcpStream> {
         TcpSocket::new_v6()?
     };
     socket.set_nodelay(true)?;
-    // The times are the kernel's (two hours on Linux), because tokio offers no others. That frees a dead descriptor in
-    // the end; noticing silence early is the caller's work, with pings and a timer per stream.
+    // The times are the kernel's (two hours on Linux), because tokio offers no others. That frees a
+    // dead descriptor in the end; noticing silence early is the caller's work, with pings and a
+    // timer per stream.
     socket.set_keepalive(true)?;
     socket.connect(address).await
 }
 
-/// The addresses of the host, at most [`MAX_ADDRESSES`], the two families in turn, the resolver's favourite first.
+/// The addresses of the host, at most [`MAX_ADDRESSES`], the two families in turn, the resolver's
+/// favourite first.
 async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, NetError> {
     if let Ok(ip) = target.host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, target.port)]);
@@ -274,7 +279,8 @@ pub(super) enum Wire {
 }
 
 impl Wire {
-    /// When the last bytes came off the TCP socket, before decryption. Unix nanoseconds of the clock given at the dial.
+    /// When the last bytes came off the TCP socket, before decryption. Unix nanoseconds of the
+    /// clock given at the dial.
     pub(super) fn received_ns(&self) -> u64 {
         match self {
             Wire::Plain(stream) => stream.received_ns,
@@ -418,6 +424,8 @@ mod tests {
             "wss://user:secret@example.com/",
             "wss://example.com:0/",
             "wss://example.com:99999/",
+            "wss://example.com:/",
+            "wss://[::1]9/",
             "wss://exa mple.com/",
             "wss:///secret",
         ] {

@@ -1,7 +1,8 @@
 //! One REST request over one connection.
 //!
-//! Requests are rare (a snapshot after a gap, a token, a table of instruments), so keeping connections open would cost
-//! more than it saves. Statuses are answers, not errors: what 429 means is for the caller. Redirects are not followed.
+//! Requests are rare (a snapshot after a gap, a token, a table of instruments), so keeping
+//! connections open would cost more than it saves. Statuses are answers, not errors: what 429 means
+//! is for the caller. Redirects are not followed.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, HOST, HeaderValue,
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderValue,
     USER_AGENT as USER_AGENT_HEADER,
 };
 use hyper_util::rt::TokioIo;
@@ -45,15 +46,18 @@ pub struct Reply {
     pub retry_after_s: Option<u32>,
     /// The whole body.
     pub body: Bytes,
-    /// When the request was handed to the open connection, after TCP and TLS: unix nanoseconds of the given clock.
+    /// When the request was handed to the open connection, after TCP and TLS: unix nanoseconds of
+    /// the given clock.
     pub sent_ns: u64,
-    /// When the status and the headers had arrived: `head_ns - sent_ns` is a round trip plus the peer's work.
+    /// When the status and the headers had arrived: `head_ns - sent_ns` is a round trip plus the
+    /// peer's work.
     pub head_ns: u64,
     /// When the last byte of the body had arrived.
     pub received_ns: u64,
 }
 
-/// Asks `url` (`https://…`, or `http://…` to this machine only) and reads the whole answer within `limits.request`.
+/// Asks `url` (`https://…`, or `http://…` to this machine only) and reads the whole answer within
+/// `limits.request`.
 ///
 /// # Errors
 /// See [`NetError`]; [`Stage::TooLarge`] beyond `limits.max_body_bytes`.
@@ -116,8 +120,9 @@ async fn exchange(
             received_ns: clock(),
         })
     });
-    // The connection is a future that moves the bytes. It may end before the answer has been taken out of its channel,
-    // and then the answer finishes alone; its errors reach the answer through the same channel.
+    // The connection is a future that moves the bytes. It may end before the answer has been taken
+    // out of its channel, and then the answer finishes alone; its errors reach the answer through
+    // the same channel.
     tokio::select! {
         biased;
         reply = &mut answer => reply,
@@ -128,11 +133,17 @@ async fn exchange(
 fn compose(method: Method, target: &Target) -> Result<hyper::Request<Empty<Bytes>>, NetError> {
     let authority = target.uri.authority().map_or("", |a| a.as_str());
     let path = target.uri.path_and_query().map_or("/", |p| p.as_str());
-    hyper::Request::builder()
-        .method(match method {
-            Method::Get => hyper::Method::GET,
-            Method::Post => hyper::Method::POST,
-        })
+    let (verb, length) = match method {
+        Method::Get => (hyper::Method::GET, None),
+        // hyper leaves the length of an empty body out, and some front ends then answer 411.
+        Method::Post => (hyper::Method::POST, Some((CONTENT_LENGTH, "0"))),
+    };
+    let mut request = hyper::Request::builder();
+    if let Some((name, value)) = length {
+        request = request.header(name, value);
+    }
+    request
+        .method(verb)
         .uri(path)
         .header(HOST, authority)
         .header(USER_AGENT_HEADER, USER_AGENT)
@@ -149,7 +160,8 @@ fn compose(method: Method, target: &Target) -> Result<hyper::Request<Empty<Bytes
         })
 }
 
-/// A peer that compresses although it was asked not to would hand us bytes that no dialect can read.
+/// A peer that compresses although it was asked not to would hand us bytes that no dialect can
+/// read.
 fn refuse_encoding(encoding: Option<&HeaderValue>, peer: &str) -> Result<(), NetError> {
     match encoding {
         Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {

@@ -1,19 +1,21 @@
 //! The room that moves bytes: sockets, TLS, timeouts, arrival stamps.
 //!
-//! A venue's dialect decides *what* to ask and what an answer means; this room only dials, carries and stamps. So
-//! nothing here knows a venue, parses a payload, keeps a book or retries by itself: a failed call returns a [`NetError`]
-//! that says whose fault it was and whether trying again can help, and the caller decides when, with [`backoff`] and
-//! [`bucket`].
+//! A venue's dialect decides *what* to ask and what an answer means; this room only dials, carries
+//! and stamps. So nothing here knows a venue, parses a payload, keeps a book or retries by itself:
+//! a failed call returns a [`NetError`] that says whose fault it was and whether trying again can
+//! help, and the caller decides when, with [`backoff`] and [`bucket`].
 //!
 //! What holds everywhere in this room:
 //!
-//! * Every wait on a peer has a named limit ([`Limits`]), except [`ws::Socket::next`], whose silence only the caller can
-//!   judge.
+//! * Every wait on a peer has a named limit ([`Limits`]), except [`ws::Socket::next`], whose
+//!   silence only the caller can judge.
 //! * Every size that a peer controls has a named limit.
-//! * A frame is stamped when its last bytes came off the TCP socket, before TLS and before assembly, so that a busy
-//!   consumer does not make the venue look slow.
-//! * The clock is an argument; proxies named in the environment are never used; plain text never leaves this machine.
-//! * Error texts name the host and never the path or query of a URL, because a venue may put a token there.
+//! * A frame is stamped when its last bytes came off the TCP socket, before TLS and before
+//!   assembly, so that a busy consumer does not make the venue look slow.
+//! * The clock is an argument; proxies named in the environment are never used; plain text never
+//!   leaves this machine.
+//! * Error texts name the host and never the path or query of a URL, because a venue may put a
+//!   token there.
 
 pub mod backoff;
 pub mod bucket;
@@ -22,10 +24,14 @@ pub mod http;
 pub mod tls;
 pub mod ws;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::time::Duration;
 
-/// Longest time for a host name to be resolved and a TCP connection to be made, over all of the host's addresses.
+/// Longest time for a host name to be resolved and a TCP connection to be made, over all of the
+/// host's addresses.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time for the TLS and WebSocket handshakes together.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,7 +41,8 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest time for a whole REST request, from the name look-up to the last byte of the body.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// Largest incoming WebSocket message. Coinbase's level-2 snapshots reach 5 MB, so this leaves room to triple.
+/// Largest incoming WebSocket message. Coinbase's level-2 snapshots reach 5 MB, so this leaves room
+/// to triple.
 pub const MAX_FRAME_BYTES: usize = 16 << 20;
 /// Largest outgoing WebSocket message, and the bound of the write buffer.
 pub const MAX_SEND_BYTES: usize = 1 << 20;
@@ -43,7 +50,8 @@ pub const MAX_SEND_BYTES: usize = 1 << 20;
 pub const MAX_BODY_BYTES: usize = 32 << 20;
 /// Addresses of one host that are tried before the dial is given up.
 pub const MAX_ADDRESSES: usize = 8;
-/// Characters of foreign text (an operating system message, a close reason) that are kept in an error.
+/// Characters of foreign text (an operating system message, a close reason) that are kept in an
+/// error.
 const MAX_DETAIL_CHARS: usize = 200;
 
 /// What names this program to a peer.
@@ -52,7 +60,8 @@ pub(crate) const USER_AGENT: &str = concat!("tickerml-edge/", env!("CARGO_PKG_VE
 /// Unix time in nanoseconds, read by whoever owns the clock.
 pub type Clock = fn() -> u64;
 
-/// The limits of one connection or request. [`Limits::default`] is what the edge runs with; tests shorten them.
+/// The limits of one connection or request. [`Limits::default`] is what the edge runs with; tests
+/// shorten them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// See [`CONNECT_TIMEOUT`].
@@ -226,7 +235,8 @@ impl fmt::Display for NetError {
 
 impl std::error::Error for NetError {}
 
-/// `text` on one line, without control characters, and at most [`MAX_DETAIL_CHARS`] long: a peer can put anything in it.
+/// `text` on one line, without control characters, and at most [`MAX_DETAIL_CHARS`] long: a peer
+/// can put anything in it.
 fn bounded(text: &str) -> String {
     text.chars()
         .take(MAX_DETAIL_CHARS)
@@ -234,8 +244,8 @@ fn bounded(text: &str) -> String {
         .collect()
 }
 
-/// The seconds of a `Retry-After` header. Its other form, a date, would need a clock that agrees with the peer's, and
-/// none of the venues sends it, so it counts as absent.
+/// The seconds of a `Retry-After` header. Its other form, a date, would need a clock that agrees
+/// with the peer's, and none of the venues sends it, so it counts as absent.
 pub(crate) fn retry_after_s(headers: &hyper::HeaderMap) -> Option<u32> {
     headers
         .get(hyper::header::RETRY_AFTER)?

@@ -1,8 +1,9 @@
 //! Whom we trust: the TLS settings of every outgoing connection.
 //!
-//! The roots are the ones compiled in (Mozilla's list), so that a minimal system without certificate files works, plus
-//! at most one file of further authorities for simulated venues and private networks. The crypto provider is named
-//! explicitly: a process default would depend on which features other crates switch on.
+//! The roots are the ones compiled in (Mozilla's list), so that a minimal system without
+//! certificate files works, plus at most one file of further authorities for simulated venues and
+//! private networks. The crypto provider is named explicitly: a process default would depend on
+//! which features other crates switch on.
 
 use std::fs::File;
 use std::io::Read;
@@ -18,12 +19,13 @@ use super::{NetError, Stage};
 /// Largest file of extra authorities; a whole system bundle has about 250 KB.
 pub const MAX_CA_FILE_BYTES: u64 = 1 << 20;
 
-/// The client side of TLS 1.2 and 1.3 on ring, trusting the compiled-in roots and every certificate in `extra_ca_pem`.
-/// No client certificate and no ALPN: both HTTP/1.1 and WebSocket work without it.
+/// The client side of TLS 1.2 and 1.3 on ring, trusting the compiled-in roots and every certificate
+/// in `extra_ca_pem`. No client certificate and no ALPN: both HTTP/1.1 and WebSocket work without
+/// it.
 ///
 /// # Errors
-/// [`Stage::Tls`] with `retry: false` if the file cannot be read, is larger than [`MAX_CA_FILE_BYTES`], holds no
-/// certificate, or holds one that cannot be an authority.
+/// [`Stage::Tls`] with `retry: false` if the file cannot be read, is larger than
+/// [`MAX_CA_FILE_BYTES`], holds no certificate, or holds one that cannot be an authority.
 pub fn client_config(extra_ca_pem: Option<&Path>) -> Result<Arc<ClientConfig>, NetError> {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),

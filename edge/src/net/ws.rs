@@ -1,7 +1,8 @@
 //! One WebSocket connection: dial, receive stamped frames, answer pings, send, close.
 //!
-//! No compression is offered (it costs memory per connection and CPU per frame on a small machine), no proxy is used,
-//! and nothing reconnects: when [`Socket::next`] fails the socket is dead and is dropped.
+//! No compression is offered (it costs memory per connection and CPU per frame on a small machine),
+//! no proxy is used, and nothing reconnects: when [`Socket::next`] fails the socket is dead and is
+//! dropped.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -25,8 +26,12 @@ pub use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::dial::{self, Target, Wire};
 use super::{Clock, Fault, Limits, NetError, Stage, USER_AGENT, retry_after_s};
 
-/// What one read from the kernel may bring. One TLS record has at most 16 KiB, so more would rarely be filled.
+/// What one read from the kernel may bring. One TLS record has at most 16 KiB, so more would rarely
+/// be filled.
 const READ_BUFFER_BYTES: usize = 16 << 10;
+/// Room in the write buffer, beside the largest message, for its header and for answers to pings
+/// and to a close.
+const WRITE_SLACK_BYTES: usize = 1 << 10;
 /// Largest payload of a ping (RFC 6455, section 5.5).
 pub const MAX_PING_BYTES: usize = 125;
 /// The code that stands for a close frame without a code (RFC 6455, section 7.4.1).
@@ -35,8 +40,8 @@ pub const CLOSE_WITHOUT_CODE: u16 = 1005;
 /// Something that arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// When the bytes that completed it came off the TCP socket: unix nanoseconds of the clock given to [`connect`].
-    /// Frames that one read brought share a stamp.
+    /// When the bytes that completed it came off the TCP socket: unix nanoseconds of the clock
+    /// given to [`connect`]. Frames that one read brought share a stamp.
     pub received_ns: u64,
     /// What it was.
     pub payload: Payload,
@@ -70,7 +75,8 @@ pub struct Socket {
     peer: String,
 }
 
-/// Opens a WebSocket to `url` (`wss://…`, or `ws://…` to this machine only), stamping arrivals with `clock`.
+/// Opens a WebSocket to `url` (`wss://…`, or `ws://…` to this machine only), stamping arrivals with
+/// `clock`.
 ///
 /// # Errors
 /// See [`NetError`]. A refused upgrade carries the HTTP `status` and `retry_after_s`.
@@ -95,7 +101,7 @@ pub async fn connect(
         .read_buffer_size(READ_BUFFER_BYTES)
         // Each message goes out at once; the buffer holds only what the kernel does not take.
         .write_buffer_size(0)
-        .max_write_buffer_size(limits.max_send_bytes.max(1))
+        .max_write_buffer_size(limits.max_send_bytes + WRITE_SLACK_BYTES)
         .max_message_size(Some(limits.max_frame_bytes))
         .max_frame_size(Some(limits.max_frame_bytes));
     let upgrade = async {
@@ -124,11 +130,12 @@ impl Socket {
         &self.peer
     }
 
-    /// The next frame. Waits as long as it takes: only the caller knows how long this stream may be silent, so it puts a
-    /// timer around. Dropping the future loses nothing.
+    /// The next frame. Waits as long as it takes: only the caller knows how long this stream may be
+    /// silent, so it puts a timer around. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// Any error ends the connection; drop the socket. The end of the stream is an error of [`Stage::Read`].
+    /// Any error ends the connection; drop the socket. The end of the stream is an error of
+    /// [`Stage::Read`].
     pub async fn next(&mut self) -> Result<Frame, NetError> {
         let message = match self.stream.next().await {
             Some(Ok(message)) => message,
@@ -174,9 +181,9 @@ impl Socket {
         })
     }
 
-    /// Offers the queued answer to the kernel once and does not wait: if the kernel is full, the following reads offer
-    /// it again. So an answer is never later than the next turn of the loop, and a peer that does not read cannot stop
-    /// us from reading.
+    /// Offers the queued answer to the kernel once and does not wait: if the kernel is full, the
+    /// following reads offer it again. So an answer is never later than the next turn of the loop,
+    /// and a peer that does not read cannot stop us from reading.
     async fn push_out(&mut self) {
         poll_fn(|cx| {
             // An error shows itself at the next read.
@@ -189,8 +196,8 @@ impl Socket {
     /// Sends a text message.
     ///
     /// # Errors
-    /// [`Stage::TooLarge`] beyond `max_send_bytes`, [`Stage::Timeout`] if the kernel does not take it in time. After an
-    /// error the connection is not to be trusted; drop the socket.
+    /// [`Stage::TooLarge`] beyond `max_send_bytes`, [`Stage::Timeout`] if the kernel does not take
+    /// it in time. After an error the connection is not to be trusted; drop the socket.
     pub async fn send_text(&mut self, text: impl Into<Utf8Bytes>) -> Result<(), NetError> {
         let text = text.into();
         self.send(text.len(), Message::Text(text)).await
@@ -232,8 +239,8 @@ impl Socket {
         }
     }
 
-    /// Says goodbye, waits for the peer's goodbye for at most `limits.close`, and drops the connection. What arrives
-    /// meanwhile is discarded.
+    /// Says goodbye, waits for the peer's goodbye for at most `limits.close`, and drops the
+    /// connection. What arrives meanwhile is discarded.
     ///
     /// # Errors
     /// [`Stage::Timeout`] if the peer did not answer; the connection is gone all the same.
