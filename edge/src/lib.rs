@@ -1,3 +1,4 @@
 //! The edge.
 
 pub mod net;
+pub mod telemetry;
