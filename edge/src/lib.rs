@@ -3,4 +3,9 @@
 //! The trainer reuses the policy, the replay and the journal; everything else is public for the
 //! tests and benches of this workspace only and promises nothing.
 
+pub mod clock;
+pub mod config;
+pub mod net;
+pub mod policy;
+pub mod telemetry;
 pub mod venue;

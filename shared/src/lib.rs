@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod num;
 pub mod paper;
 pub mod rand;
+pub mod record;
 pub mod risk;
 pub mod schema;
 pub mod synchroniser;

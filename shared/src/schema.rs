@@ -48,6 +48,12 @@ pub fn schema_id() -> SchemaId {
     SchemaId(Sha256::digest(description()).into())
 }
 
+/// The SHA-256 of any bytes, as this build prints fingerprints.
+#[must_use]
+pub fn fingerprint(bytes: &[u8]) -> SchemaId {
+    SchemaId(Sha256::digest(bytes).into())
+}
+
 /// The first lines in which another machine's description differs from ours, as `(ours, theirs)`.
 #[must_use]
 pub fn difference<'a>(ours: &'a str, theirs: &'a str) -> Option<(&'a str, &'a str)> {
