@@ -127,6 +127,13 @@ struct State {
     flattening: bool,
 }
 
+impl State {
+    fn hash(&self) -> [u8; 32] {
+        let hashed = postcard::serialize_with_flavor(self, Fingerprint(Sha256::new()));
+        hashed.expect("plain data in memory")
+    }
+}
+
 /// The trading engine.
 #[derive(Debug)]
 pub struct Engine {
@@ -208,6 +215,13 @@ impl Engine {
         })
     }
 
+    /// The [`Engine::state_hash`] of the state in a checkpoint; `None` when it is unreadable.
+    #[must_use]
+    pub fn restored_hash(checkpoint: &[u8]) -> Option<[u8; 32]> {
+        let (_, state): (Vec<Instrument>, State) = postcard::from_bytes(checkpoint).ok()?;
+        Some(state.hash())
+    }
+
     /// The whole state as bytes.
     ///
     /// # Panics
@@ -219,13 +233,9 @@ impl Engine {
     }
 
     /// A fingerprint of the whole state: two engines with the same one go on alike.
-    ///
-    /// # Panics
-    /// Never: the state is plain data in memory.
     #[must_use]
     pub fn state_hash(&self) -> [u8; 32] {
-        let hashed = postcard::serialize_with_flavor(&self.state, Fingerprint(Sha256::new()));
-        hashed.expect("plain data in memory")
+        self.state.hash()
     }
 
     /// Takes another setup for the same instruments (a restart with changed limits or fees).
