@@ -14,7 +14,7 @@ use std::process::Command;
 
 use source::{
     Source, code_files, functions, in_rooms, line_of, products, read, root, rust, text_files,
-    without_tests, word_positions, words_between,
+    word_positions, words_between,
 };
 
 // --- the tables: what is allowed where, and why -----------------------------------------------
@@ -111,7 +111,7 @@ fn every_channel_is_bounded() {
 fn shared_is_pure() {
     let mut findings = Findings::default();
     for source in rust().filter(|source| source.name.starts_with("shared/src/")) {
-        let code = without_tests(&source.code);
+        let code = source.shipped_code();
         for (banned, remedy) in [
             (
                 "HashMap",
@@ -143,7 +143,7 @@ fn floats_keep_to_their_rooms() {
         if in_rooms(&source.name, FLOAT_ROOMS) {
             continue;
         }
-        let code = without_tests(&source.code);
+        let code = source.shipped_code();
         for banned in ["f32", "f64"] {
             let remedy = "use the integer types of shared/src/num.rs, or list the file in FLOAT_ROOMS with its reason";
             findings.add_all(&source, &code, banned, remedy);
@@ -156,7 +156,7 @@ fn floats_keep_to_their_rooms() {
 fn venues_touch_neither_sockets_nor_files() {
     let mut findings = Findings::default();
     for source in rust().filter(|source| source.name.starts_with("edge/src/venue/")) {
-        let code = without_tests(&source.code);
+        let code = source.shipped_code();
         for banned in [
             "tokio",
             "std::net",
@@ -177,7 +177,7 @@ fn venues_touch_neither_sockets_nor_files() {
 fn json_keeps_to_its_rooms() {
     let mut findings = Findings::default();
     for source in products().filter(|source| !in_rooms(&source.name, JSON_ROOMS)) {
-        let code = without_tests(&source.code);
+        let code = source.shipped_code();
         let remedy = "turn the message into events under edge/src/venue, or list the file in JSON_ROOMS with its reason";
         findings.add_all(&source, &code, "serde_json", remedy);
     }

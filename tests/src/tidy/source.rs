@@ -14,6 +14,18 @@ pub(super) struct Source {
     pub(super) code: String,
 }
 
+impl Source {
+    /// The code that is shipped: without unit tests, whether they stand in the file or are the file.
+    pub(super) fn shipped_code(&self) -> String {
+        let is_test_file = self.name.ends_with("/tests.rs") || self.name.contains("/tests/");
+        if is_test_file {
+            String::new()
+        } else {
+            without_tests(&self.code)
+        }
+    }
+}
+
 pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -270,7 +282,7 @@ fn block_end(code: &str, from: usize) -> usize {
 }
 
 /// The code with each `#[cfg(test)] mod …` turned into spaces.
-pub(super) fn without_tests(code: &str) -> String {
+fn without_tests(code: &str) -> String {
     const MARK: &str = "#[cfg(test)]";
     let mut rest = code.to_owned();
     let mut from = 0;
