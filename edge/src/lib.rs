@@ -1,3 +1,4 @@
 //! The edge.
 
 pub mod journal;
+pub mod store;
