@@ -148,6 +148,9 @@ fn a_kill_loses_nothing_acknowledged() {
         if seq % 16 == 0 {
             state.checkpoint(seq, &snapshot(seq)).unwrap();
         }
+        if seq % 6 != 0 && seq % 16 != 0 {
+            continue;
+        }
         // What a kill leaves is what the file holds at that moment, without a close.
         let after = tempfile::tempdir().unwrap();
         fs::copy(
