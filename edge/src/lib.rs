@@ -5,7 +5,11 @@
 
 pub mod clock;
 pub mod config;
+pub mod desk;
+pub mod journal;
 pub mod net;
 pub mod policy;
+pub mod recovery;
+pub mod store;
 pub mod telemetry;
 pub mod venue;
