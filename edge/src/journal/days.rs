@@ -198,7 +198,7 @@ fn open_day(path: &Path) -> Result<Reader<FileDisk>, JournalError> {
 }
 
 /// The last sequence number that can be read in the newest day file before `day` that has any,
-/// from the end of each file; at most [`LOOK_BACK`] files are tried.
+/// from the end of each file; at most `LOOK_BACK` files are tried.
 pub(super) fn last_seq_before(dir: &Path, day: u64) -> Option<u64> {
     /// Day files searched for a last sequence number.
     const LOOK_BACK: usize = 4;

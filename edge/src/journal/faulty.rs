@@ -15,6 +15,8 @@ pub struct Faults {
     pub lying_syncs: u8,
     /// Syncs, in percent, that fail.
     pub failing_syncs: u8,
+    /// Writes, cuts and syncs until the power goes and all of them fail.
+    pub dies_after: u64,
 }
 
 impl Faults {
@@ -24,6 +26,7 @@ impl Faults {
         short_writes: false,
         lying_syncs: 0,
         failing_syncs: 0,
+        dies_after: u64::MAX,
     };
 }
 
@@ -132,6 +135,13 @@ impl FaultyDisk {
         }
     }
 
+    /// Counts one change down to the moment the power goes.
+    fn live(&mut self) -> io::Result<()> {
+        let left = self.faults.dies_after.checked_sub(1);
+        self.faults.dies_after = left.ok_or_else(|| io::Error::other("injected power cut"))?;
+        Ok(())
+    }
+
     /// splitmix64 (Steele, Lea and Flood 2014).
     fn next(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -148,6 +158,7 @@ impl FaultyDisk {
 
 impl Disk for FaultyDisk {
     fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.live()?;
         let at = self.visible.len();
         let room = self
             .faults
@@ -181,6 +192,7 @@ impl Disk for FaultyDisk {
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.live()?;
         let len = len.min(self.visible.len() as u64) as usize;
         self.visible.truncate(len);
         self.pending.push(Pending::Truncate(len));
@@ -188,6 +200,7 @@ impl Disk for FaultyDisk {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        self.live()?;
         let chance = self.below(100) as u8;
         if chance < self.faults.failing_syncs {
             return Err(io::Error::other("injected sync failure"));

@@ -7,7 +7,9 @@ use super::days::day_path;
 use super::faulty::{Faults, FaultyDisk};
 use super::recorder::Recorder;
 use super::*;
+use std::cell::RefCell;
 use std::fs;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -91,6 +93,33 @@ fn write<D: Disk>(writer: &mut Writer<D>, one: &Batch) -> Result<Appended, Journ
 
 fn sound_disk() -> FaultyDisk {
     FaultyDisk::new(1, Faults::NONE)
+}
+
+/// Lets the test keep the device while something writes to it.
+#[derive(Clone)]
+struct Shared(Rc<RefCell<FaultyDisk>>);
+impl Shared {
+    fn new(disk: FaultyDisk) -> Self {
+        Self(Rc::new(RefCell::new(disk)))
+    }
+}
+
+impl Disk for Shared {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().append(bytes)
+    }
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.0.borrow().read_at(offset, out)
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.0.borrow().len()
+    }
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.0.borrow_mut().truncate(len)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().sync()
+    }
 }
 
 /// A closed file with these batches.
@@ -465,6 +494,23 @@ fn a_segment_of_another_file_does_not_pass() {
     let contents = read(&bytes).unwrap();
     assert_eq!(contents.batches, list[..2]);
     assert_eq!(contents.ending.unwrap().reason, Some(Reason::BadChecksum));
+}
+
+#[test]
+fn a_stale_segment_of_the_same_run_does_not_pass() {
+    let list = batches(30);
+    let whole = file(&list, small());
+    let header = file(&[], small()).len();
+    let mut bytes = whole.clone();
+    bytes.extend_from_slice(&whole[header..]);
+    let contents = read(&bytes).unwrap();
+    assert_eq!(contents.batches, list);
+    let ending = contents.ending.unwrap();
+    assert_eq!(ending.reason, Some(Reason::SequenceBack));
+    assert_eq!(
+        contents.damaged + ending.torn_bytes,
+        (whole.len() - header) as u64
+    );
 }
 
 #[test]

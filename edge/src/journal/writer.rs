@@ -73,9 +73,6 @@ impl<D: Disk> Writer<D> {
         let mut disk = reader.into_disk();
         if torn > 0 {
             disk.truncate(good).map_err(io_error("repairing"))?;
-            // Durable before anything is written over it: lost otherwise, old bytes would come
-            // back between the new ones.
-            disk.sync().map_err(io_error("repairing"))?;
         }
         let mut encoder = Encoder::new(config.level).map_err(codec_error)?;
         encoder

@@ -2,58 +2,67 @@
 
 use super::*;
 
-/// One power cut after some batches: what is read back is what was written, in order, and holds
-/// all that an honest device was asked to keep.
+/// Three runs that end by a power cut, perhaps while the file is being opened: what is read back
+/// is what was written, in order, and holds all that an honest device was asked to keep. `false`
+/// if the file became unreadable.
 fn power_cut(seed: u64, lying_syncs: u8) -> bool {
     let mut random = Random(seed);
+    let honest = lying_syncs == 0;
     let faults = Faults {
         short_writes: true,
         lying_syncs,
         ..Faults::NONE
     };
-    let mut disk = FaultyDisk::new(seed, faults);
+    let disk = Shared::new(FaultyDisk::new(seed, faults));
     let mut written: Vec<Batch> = Vec::new();
     let mut next_seq = 1;
     for round in 0..3 {
-        let (mut writer, tail) = match Writer::open(disk, &header(round), small(), MARCH) {
-            Ok(opened) => opened,
-            // A torn preamble whose sync was a lie is nobody's journal.
-            Err(JournalError::NotAJournal | JournalError::Version(_)) if lying_syncs > 0 => {
+        let dies_after = match random.below(3) {
+            0 => random.below(4),
+            1 => random.below(40),
+            _ => u64::MAX,
+        };
+        disk.0.borrow_mut().set_faults(Faults {
+            dies_after,
+            ..faults
+        });
+        let mut synced = written.len();
+        match Writer::open(disk.clone(), &header(round), small(), MARCH) {
+            Ok((mut writer, tail)) => {
+                if honest {
+                    let last = written.last().map(|b| b.first_seq + u64::from(b.count) - 1);
+                    assert_eq!(tail.last_seq, last, "seed {seed}: as the reader found");
+                    assert_eq!(tail.damaged_bytes, 0, "seed {seed}");
+                }
+                for index in 0..random.below(60) {
+                    let one = batch(next_seq, MARCH + index * SECOND / 10);
+                    next_seq += u64::from(one.count);
+                    written.push(one.clone());
+                    match write(&mut writer, &one) {
+                        Ok(done) if done.synced => synced = written.len(),
+                        Ok(_) => {}
+                        Err(_) => break,
+                    }
+                }
+            }
+            Err(JournalError::Io { .. }) if dies_after < 40 => {}
+            // A preamble torn before its first sync is nobody's journal; so is one of a liar.
+            Err(JournalError::NotAJournal | JournalError::Version(_))
+                if !honest || written.is_empty() =>
+            {
                 return false;
             }
             Err(error) => panic!("seed {seed}: {error}"),
-        };
-        if round > 0 && lying_syncs == 0 {
-            let last = written.last().map(|b| b.first_seq + u64::from(b.count) - 1);
-            assert_eq!(
-                tail.last_seq, last,
-                "seed {seed}: recovery and reader agree"
-            );
-            assert_eq!(tail.damaged_bytes, 0, "seed {seed}");
         }
-        let mut synced = written.len();
-        for index in 0..random.below(60) {
-            let one = batch(next_seq, MARCH + index * SECOND / 10);
-            let done = write(&mut writer, &one).unwrap();
-            next_seq += u64::from(one.count);
-            written.push(one);
-            if done.synced {
-                synced = written.len();
-            }
-        }
-        disk = writer.abandon();
-        disk.power_cut();
-        let contents = match read(disk.bytes()) {
+        disk.0.borrow_mut().power_cut();
+        let contents = match read(disk.0.borrow().bytes()) {
             Ok(contents) => contents,
-            Err(_) if lying_syncs > 0 => return false,
+            Err(_) if !honest || written.is_empty() => return false,
             Err(error) => panic!("seed {seed}: {error}"),
         };
-        if lying_syncs == 0 {
+        if honest {
             let got = contents.batches.len();
-            assert!(
-                got >= synced,
-                "seed {seed}: {got} of {synced} synced batches"
-            );
+            assert!(got >= synced, "seed {seed}: {got} of {synced} synced");
             assert_eq!(contents.batches, written[..got], "seed {seed}: a prefix");
             written.truncate(got);
         } else {
@@ -62,7 +71,7 @@ fn power_cut(seed: u64, lying_syncs: u8) -> bool {
             }
         }
         // The engine goes on from what it recovered; on a liar, from its own state.
-        if let (0, Some(last)) = (lying_syncs, written.last()) {
+        if let (true, Some(last)) = (honest, written.last()) {
             next_seq = last.first_seq + u64::from(last.count);
         }
     }
@@ -71,9 +80,9 @@ fn power_cut(seed: u64, lying_syncs: u8) -> bool {
 
 #[test]
 fn power_cuts_cost_only_what_was_not_synced() {
-    for seed in 0..400 {
-        assert!(power_cut(seed, 0));
-    }
+    let readable = (0..400).filter(|seed| power_cut(*seed, 0)).count();
+    // The others lost power before their first sync, and nothing else.
+    assert!(readable > 380, "{readable} of 400 stayed readable");
 }
 
 #[test]

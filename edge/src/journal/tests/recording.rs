@@ -134,29 +134,9 @@ fn a_folder_is_one_history() {
 
 #[test]
 fn a_full_disk_suspends_and_a_later_try_resumes() {
-    use std::cell::{Cell, RefCell};
-    /// Lets the test keep the device while the recorder writes to it.
-    #[derive(Clone)]
-    struct Shared(std::rc::Rc<RefCell<FaultyDisk>>);
-    impl Disk for Shared {
-        fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.borrow_mut().append(bytes)
-        }
-        fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
-            self.0.borrow().read_at(offset, out)
-        }
-        fn len(&self) -> io::Result<u64> {
-            self.0.borrow().len()
-        }
-        fn truncate(&mut self, len: u64) -> io::Result<()> {
-            self.0.borrow_mut().truncate(len)
-        }
-        fn sync(&mut self) -> io::Result<()> {
-            self.0.borrow_mut().sync()
-        }
-    }
+    use std::cell::Cell;
     let dir = tempfile::tempdir().unwrap();
-    let disk = Shared(std::rc::Rc::new(RefCell::new(sound_disk())));
+    let disk = Shared::new(sound_disk());
     let opened = Cell::new(0);
     let open = |_: &Path| {
         opened.set(opened.get() + 1);
