@@ -11,6 +11,7 @@
 //!
 //! JSON exists only under this folder, the status page and the command line.
 
+pub mod dialect;
 pub mod reader;
 pub mod sync;
 
