@@ -18,6 +18,9 @@ pub mod reader;
 pub mod session;
 pub mod sync;
 
+#[cfg(test)]
+mod tests;
+
 use tickerml_shared::event::Update;
 use tickerml_shared::instrument::Venue;
 

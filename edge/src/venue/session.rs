@@ -89,7 +89,7 @@ pub struct Status {
     pub frames: u64,
     /// Frames and replies that could not be read.
     pub parse_errors: u64,
-    /// What was wrong with the last of them.
+    /// The last thing that went wrong: what could not be read, or which request failed.
     pub last_error: Option<String>,
     /// Requests the venue refused.
     pub refusals: u64,
@@ -269,7 +269,7 @@ impl Session {
             phase,
             refreshes,
             bucket: Bucket::new(&limits),
-            rng: Rng::new(seed, venue as u64),
+            rng: Rng::new(seed, (venue as u64) << 2 | channel as u64),
             failures: 0,
             connected_once: false,
             transmits: VecDeque::new(),
@@ -563,7 +563,7 @@ impl Session {
     }
 
     fn disconnected(&mut self, now: Time, why: &str) {
-        let (opened, planned) = match self.phase {
+        let (opened, was_asked) = match self.phase {
             Phase::Replay | Phase::Waiting { .. } => return,
             Phase::Connecting { .. } => (None, false),
             Phase::Open(Open { since, .. }) => (Some(since), false),
@@ -582,7 +582,7 @@ impl Session {
             .retain(|transmit| matches!(transmit, Transmit::Close { .. }));
         self.refreshes.fill(Refresh::Idle);
         self.status.connected_since = None;
-        if !planned {
+        if !was_asked {
             self.status.why = clip(why);
         }
         let wait = self.backoff(self.failures);
@@ -668,7 +668,8 @@ impl Session {
             Ok(reply) if is_success(reply.status) => self
                 .dialect
                 .token(reply.body, &self.endpoint)
-                .map_err(|error| error.cause),
+                .map_err(|error| error.cause)
+                .inspect_err(|_| self.status.parse_errors += 1),
             Ok(reply) => {
                 self.refused(&describe(&reply));
                 Err(format!("the token request got status {}", reply.status))
@@ -678,7 +679,7 @@ impl Session {
         match connect {
             Ok(connect) => self.transmit(connect),
             Err(why) => {
-                self.parse_error(&why);
+                self.status.last_error = Some(clip(&why));
                 self.disconnected(now, &why);
             }
         }
@@ -702,7 +703,7 @@ impl Session {
                     self.bucket.pause(now.plus(pause));
                 }
             }
-            Err(why) => self.parse_error(&why),
+            Err(why) => self.status.last_error = Some(clip(&why)),
         }
         if self.reader.listings()[place].sync.is_waiting() {
             self.retry(now, place, attempt);
