@@ -11,8 +11,15 @@
 //!
 //! JSON exists only under this folder, the status page and the command line.
 
+pub mod binance;
+pub mod coinbase;
+pub mod dialect;
 pub mod reader;
+pub mod session;
 pub mod sync;
+
+#[cfg(test)]
+mod tests;
 
 use tickerml_shared::event::Update;
 use tickerml_shared::instrument::Venue;
