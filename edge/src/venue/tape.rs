@@ -111,6 +111,8 @@ pub(super) struct Tape {
     /// Depth parts, with the venue's time.
     pub(super) depth: Vec<(Time, Depth)>,
     pub(super) cues: Vec<Cue>,
+    /// Why frames could not be read.
+    pub(super) unreadable: Vec<String>,
 }
 
 impl Tape {
@@ -124,6 +126,7 @@ impl Tape {
             funding: Vec::new(),
             depth: Vec::new(),
             cues: Vec::new(),
+            unreadable: Vec::new(),
         }
     }
 
@@ -138,7 +141,10 @@ impl Tape {
             match read(frame, &mut self.reader) {
                 Ok(Cue::None) => {}
                 Ok(cue) => self.cues.push(cue),
-                Err(error) => {println!("{error} {}", &frame[..200.min(frame.len())]); self.reader.unreadable(frame)},
+                Err(error) => {
+                    self.unreadable.push(error.cause);
+                    self.reader.unreadable(frame);
+                }
             }
             while let Some(update) = self.reader.poll() {
                 self.apply(update, Time(at));
