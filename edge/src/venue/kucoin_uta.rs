@@ -19,7 +19,7 @@ use tickerml_shared::time::{MINUTES, SECONDS, Time};
 
 use super::reader::{Reader, Unreadable};
 use super::sync::{Ids, Rule};
-use super::wire::{Row, bare, integer, levels, nearest, side, stamp};
+use super::wire::{Row, bare, integer, levels, nearest, shortened, side, stamp};
 use super::{Cue, Endpoint, Limits, Transmit};
 
 /// The venue asks for a ping every 18 seconds and allows one a second.
@@ -305,7 +305,8 @@ fn book(is_snapshot: bool, data: &RawValue, reader: &mut Reader) -> Result<(), U
         return Ok(());
     };
     let (first, last) = (integer(book.first)?, integer(book.last)?);
-    let (bids, asks) = (levels(&book.bids), levels(&book.asks));
+    let scale = reader.listings()[place].instrument.qty_scale;
+    let (bids, asks) = (levels(&book.bids, scale), levels(&book.asks, scale));
     let time = stamp(book.time);
     if is_snapshot {
         let whole = DepthKind::Snapshot {
@@ -329,7 +330,8 @@ fn trade(data: &RawValue, reader: &mut Reader) -> Result<(), Unreadable> {
         return Ok(());
     };
     let id = trade.id.and_then(|id| integer(id).ok()).unwrap_or(0);
-    let level = (bare(trade.price), bare(trade.qty));
+    let scale = reader.listings()[place].instrument.qty_scale;
+    let level = (bare(trade.price), shortened(bare(trade.qty), scale));
     reader.trade(place, stamp(trade.time), id, level, side(trade.side)?)
 }
 

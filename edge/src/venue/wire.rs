@@ -6,7 +6,7 @@ use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tickerml_shared::event::Side;
-use tickerml_shared::num::{NumError, div_round};
+use tickerml_shared::num::{NumError, decimals, div_round};
 use tickerml_shared::time::Time;
 
 use super::reader::{Unreadable, WireLevel};
@@ -103,6 +103,27 @@ pub(super) fn nearest(text: &str, scale: u8) -> Result<i64, Unreadable> {
     }
 }
 
+/// A quantity without the decimals that its instrument's scale cannot hold. KuCoin's books hold
+/// remainders finer than the smallest quantity that can be traded; what is cut off is less than one
+/// unit. A quantity of nothing but such decimals becomes one unit, for zero would delete its level.
+pub(super) fn shortened(text: &str, scale: u8) -> &str {
+    const UNITS: [&str; 19] = [
+        "1", "1e-1", "1e-2", "1e-3", "1e-4", "1e-5", "1e-6", "1e-7", "1e-8", "1e-9", "1e-10",
+        "1e-11", "1e-12", "1e-13", "1e-14", "1e-15", "1e-16", "1e-17", "1e-18",
+    ];
+    if decimals(text) <= scale {
+        return text;
+    }
+    let excess = usize::from(decimals(text) - scale) + usize::from(scale == 0);
+    match text.get(..text.len() - excess) {
+        Some(short) if is_zero(short) && !is_zero(text) => {
+            UNITS.get(usize::from(scale)).unwrap_or(&text)
+        }
+        Some(short) => short,
+        None => text,
+    }
+}
+
 /// A level as an array: price, quantity, and what the venue adds (KuCoin: the change's own
 /// sequence; Kraken v1: its time). Anything further is ignored.
 #[derive(Clone, Copy, Debug)]
@@ -122,9 +143,10 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The levels of a side.
-pub(super) fn levels<'a>(rows: &[Row<'a>]) -> impl Iterator<Item = WireLevel<'a>> {
-    rows.iter().map(Row::level)
+/// The levels of a side, quantities [`shortened`] to this scale.
+pub(super) fn levels<'a>(rows: &[Row<'a>], scale: u8) -> impl Iterator<Item = WireLevel<'a>> {
+    rows.iter()
+        .map(move |row| (row.price, shortened(row.qty, scale)))
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {
@@ -169,6 +191,22 @@ mod tests {
         );
         assert!(serde_json::from_str::<Row<'_>>(r#"["1"]"#).is_err());
         assert!(is_zero("0") && is_zero("0.000") && !is_zero("0.010") && !is_zero("."));
+    }
+
+    #[test]
+    fn quantities_lose_what_the_scale_cannot_hold_but_never_all() {
+        for (text, scale, want) in [
+            ("0.00019434546", 8, "0.00019434"),
+            ("0.00000000046", 8, "1e-8"),
+            ("0.00000000000", 8, "0.00000000"),
+            ("12.5", 0, "12"),
+            ("0.5", 0, "1"),
+            ("12", 0, "12"),
+            ("12.50", 8, "12.50"),
+            ("1.0E-12", 8, "1.0E-12"),
+        ] {
+            assert_eq!(shortened(text, scale), want, "{text} at {scale}");
+        }
     }
 
     #[test]
