@@ -210,7 +210,7 @@ impl Task {
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.session.handle_timeout(clock::now());
         loop {
-            self.transmit(&mut socket, &mut connecting, &requests).await;
+            self.transmit(&mut socket, &mut connecting, &mut requests).await;
             self.deliver();
             self.show();
             let wait = self.wait();
@@ -251,7 +251,7 @@ impl Task {
         &mut self,
         socket: &mut Option<Socket>,
         connecting: &mut Option<Connecting>,
-        requests: &FuturesUnordered<Requesting>,
+        requests: &mut FuturesUnordered<Requesting>,
     ) {
         while let Some(transmit) = self.session.poll_transmit() {
             match transmit {

@@ -16,7 +16,7 @@ use serde::Serialize;
 use tickerml_shared::book::{Counters, State as BookState};
 use tickerml_shared::engine::{Cell, Engine, Output, Setup};
 use tickerml_shared::event::{Decision, Event, GapReason, Level, Operator, Record, Side};
-use tickerml_shared::instrument::{Instrument, InstrumentId, MAX_INSTRUMENTS, Venue};
+use tickerml_shared::instrument::{Instrument, MAX_INSTRUMENTS, Venue};
 use tickerml_shared::num::Cash;
 use tickerml_shared::paper::{Outcome, Reject, Report};
 use tickerml_shared::record::Decoder;

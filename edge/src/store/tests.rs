@@ -85,7 +85,7 @@ fn two_checkpoints_are_kept_and_the_events_behind_the_older() {
     let loaded = state.load().unwrap();
     assert_eq!(loaded.checkpoint, Some((8, snapshot(8))));
     assert_eq!(seqs(&loaded.trading), [9, 10]);
-    assert_eq!(loaded.damaged, []);
+    assert_eq!(loaded.damaged, [0_u64; 0]);
     assert_eq!(
         state.checkpoint(7, b""),
         Err(StoreError::Order { newest: 8, got: 7 })

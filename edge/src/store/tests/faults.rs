@@ -236,7 +236,7 @@ fn a_lying_device_is_survived_by_setting_aside() {
                     .all(|(seq, bytes)| *bytes == row(*seq)),
                 "seed {seed}"
             );
-            assert_eq!(loaded.damaged, [], "seed {seed}");
+            assert_eq!(loaded.damaged, [0_u64; 0], "seed {seed}");
         }
         commit(&mut state, 1_000..=1_001);
     }
