@@ -2,7 +2,7 @@
 //! content security policy; colours and strokes are in the style sheet.
 
 use super::{
-    html::{Html, UNKNOWN, clock_short, day_clock, fixed, money, signed, stamp},
+    html::{Html, UNKNOWN, clock_short, day_clock, fixed, money, put, signed, stamp},
     snapshot::Account,
 };
 
@@ -82,72 +82,49 @@ pub(super) fn equity(h: &mut Html, account: &Account) {
     let scale = Scale::new(min, mark.unwrap_or(max));
     let x = |ns: u64| ns.saturating_sub(first) as f64 / (last - first) as f64 * WIDTH;
 
-    h.raw("<figure class=\"chart\"><div class=\"plot\"><svg viewBox=\"0 0 1000 240\"");
-    h.raw(" preserveAspectRatio=\"none\" role=\"img\" data-chart")
-        .attr("data-t0", first);
-    h.attr("data-t1", last)
-        .attr("data-low", scale.low)
-        .attr("data-high", scale.high());
-    h.raw(" aria-label=\"Equity from ")
-        .text(stamp(first))
-        .raw(" to ")
-        .text(stamp(last));
-    h.raw(" UTC: ")
-        .text(money(Some(start)))
-        .raw(" to ")
-        .text(money(Some(end)))
-        .raw(", lowest ");
-    h.text(money(Some(min)))
-        .raw(", highest ")
-        .text(money(Some(max)))
-        .raw("\">");
-    h.raw("<g class=\"grid\">");
+    put!(h; r#"<figure class="chart"><div class="plot"><svg viewBox="0 0 1000 240""#
+        r#" preserveAspectRatio="none" role="img" data-chart data-t0=""# (first)
+        r#"" data-t1=""# (last) r#"" data-low=""# (scale.low) r#"" data-high=""# (scale.high())
+        r#"" aria-label="Equity from "# (stamp(first)) " to " (stamp(last)) " UTC: "
+        (money(Some(start))) " to " (money(Some(end))) ", lowest " (money(Some(min))) ", highest "
+        (money(Some(max))) r#""><g class="grid">"#);
     for band in 0..=BANDS {
-        let y = HEIGHT * band as f64 / BANDS as f64;
-        h.raw("<line x1=\"0\" x2=\"1000\"")
-            .attr("y1", y)
-            .attr("y2", y)
-            .raw("/>");
+        level(h, HEIGHT * band as f64 / BANDS as f64);
     }
-    h.raw("</g>");
     let (line, area) = curve(&points, x, scale);
-    h.raw("<path class=\"area\"").attr("d", area).raw("/>");
+    put!(h; r#"</g><path class="area" d=""# (area) r#""/>"#);
     if let Some(mark) = mark {
-        let y = format!("{:.1}", scale.y(mark));
-        h.raw("<line class=\"mark\" x1=\"0\" x2=\"1000\"")
-            .attr("y1", &y)
-            .attr("y2", &y)
-            .raw("/>");
+        put!(h; r#"<g class="mark">"# [level(h, scale.y(mark))] "</g>");
     }
-    h.raw("<path class=\"line\"").attr("d", line).raw("/>");
-    h.raw("<path class=\"dot\"")
-        .attr("d", format_args!("M{:.1},{:.1}h0", x(last), scale.y(end)));
-    h.raw("/><line class=\"cross\" x1=\"-9\" x2=\"-9\" y1=\"0\" y2=\"240\"/></svg>");
-    h.raw("<ol class=\"ticks\" aria-hidden=\"true\">");
+    put!(h; r#"<path class="line" d=""# (line) r#""/><path class="dot" d=""#
+        (format_args!("M{:.1},{:.1}h0", x(last), scale.y(end)))
+        r#""/><line class="cross" x1="-9" x2="-9" y1="0" y2="240"/></svg>"#
+        r#"<ol class="ticks" aria-hidden="true">"#);
     for band in 0..=BANDS {
         let value = scale.high() - scale.step * band as f64;
-        h.raw("<li>")
-            .text(fixed(Some(value), scale.decimals()))
-            .raw("</li>");
+        put!(h; "<li>" (fixed(Some(value), scale.decimals())) "</li>");
     }
-    h.raw("</ol></div><ol class=\"times\" aria-hidden=\"true\">");
+    put!(h; r#"</ol></div><ol class="times" aria-hidden="true">"#);
     let at = if last - first > DAY_NS {
         day_clock
     } else {
         clock_short
     };
     for ns in [first, first + (last - first) / 2, last] {
-        h.raw("<li>").text(at(ns)).raw("</li>");
+        put!(h; "<li>" (at(ns)) "</li>");
     }
-    h.raw("</ol><figcaption><span data-readout>");
-    h.text(signed(Some(end - start), 2))
-        .raw(" since ")
-        .text(at(first))
-        .raw("</span>");
+    put!(h; "</ol><figcaption><span data-readout>" (signed(Some(end - start), 2)) " since "
+        (at(first)) "</span>");
     if mark.is_some() {
-        h.raw("<span class=\"key\">High-water mark</span>");
+        put!(h; r#"<span class="key">High-water mark</span>"#);
     }
-    h.raw("</figcaption></figure>");
+    put!(h; "</figcaption></figure>");
+}
+
+/// A line across the whole picture.
+fn level(h: &mut Html, y: f64) {
+    let y = format!("{y:.1}");
+    put!(h; r#"<line x1="0" x2="1000" y1=""# (&y) r#"" y2=""# (&y) r#""/>"#);
 }
 
 /// The curve and the area below it as path data. A hole in time is a hole in the curve.
@@ -196,13 +173,9 @@ pub(super) fn balance(h: &mut Html, value: Option<f64>) {
     };
     let width = value.abs().min(1.0) * 30.0;
     let x = if value < 0.0 { 30.0 - width } else { 30.0 };
-    h.raw("<svg class=\"bar\" viewBox=\"0 0 60 10\" aria-hidden=\"true\"><path class=\"rule\"");
-    h.raw(" d=\"M0,5h60M30,0v10\"/><rect y=\"2\" height=\"6\"");
-    h.attr("class", if value < 0.0 { "ask" } else { "bid" })
-        .attr("x", format_args!("{x:.1}"));
-    h.attr("width", format_args!("{width:.1}"))
-        .raw("/></svg> ")
-        .text(signed(Some(value), 2));
+    let class = if value < 0.0 { "ask" } else { "bid" };
+    bar(h, "M0,5h60M30,0v10", class, x, width);
+    put!(h; " " (signed(Some(value), 2)));
 }
 
 /// A fill level as a bar and a percentage.
@@ -212,12 +185,16 @@ pub(super) fn fullness(h: &mut Html, depth: u64, capacity: u64) {
         return;
     }
     let share = (depth as f64 / capacity as f64).min(1.0);
-    h.raw("<svg class=\"bar\" viewBox=\"0 0 60 10\" aria-hidden=\"true\"><path class=\"rule\"");
-    h.raw(" d=\"M0,5h60\"/><rect x=\"0\" y=\"2\" height=\"6\"");
-    h.attr("class", if share > 0.5 { "ask" } else { "bid" });
-    h.attr("width", format_args!("{:.1}", share * 60.0))
-        .raw("/></svg> ");
-    h.text(format_args!("{:.0}\u{a0}%", share * 100.0));
+    let class = if share > 0.5 { "ask" } else { "bid" };
+    bar(h, "M0,5h60", class, 0.0, share * 60.0);
+    put!(h; " " (format_args!("{:.0}\u{a0}%", share * 100.0)));
+}
+
+/// A bar of 60 by 10 with its rule.
+fn bar(h: &mut Html, rule: &'static str, class: &'static str, x: f64, width: f64) {
+    put!(h; r#"<svg class="bar" viewBox="0 0 60 10" aria-hidden="true"><path class="rule" d=""#
+        (rule) r#""/><rect y="2" height="6" class=""# (class) r#"" x=""# (format_args!("{x:.1}"))
+        r#"" width=""# (format_args!("{width:.1}")) r#""/></svg>"#);
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The one way to write HTML here, and how numbers are written for people.
 //!
 //! [`Html::raw`] takes only `&'static str`, so data cannot reach the page except through
-//! [`Html::text`] and [`Html::attr`], which escape. There are no inline styles, scripts or handlers:
+//! [`Html::text`], which escapes. There are no inline styles, scripts or handlers:
 //! the content security policy refuses them.
 
 use std::fmt::{self, Display, Write};
@@ -10,6 +10,25 @@ use std::fmt::{self, Display, Write};
 pub(super) const UNKNOWN: &str = "—";
 const MINUS: char = '\u{2212}';
 const NS: u64 = 1_000_000_000;
+
+/// Writes a run of pieces: string literals are markup, `(expressions)` are data and are escaped,
+/// `[calls]` are run for what they write themselves.
+macro_rules! put {
+    ($h:expr;) => {};
+    ($h:expr; $markup:literal $($rest:tt)*) => {{
+        $h.raw($markup);
+        $crate::web::html::put!($h; $($rest)*);
+    }};
+    ($h:expr; ($value:expr) $($rest:tt)*) => {{
+        $h.text($value);
+        $crate::web::html::put!($h; $($rest)*);
+    }};
+    ($h:expr; [$call:expr] $($rest:tt)*) => {{
+        $call;
+        $crate::web::html::put!($h; $($rest)*);
+    }};
+}
+pub(super) use put;
 
 /// HTML under construction.
 #[derive(Default)]
@@ -38,13 +57,8 @@ impl Html {
         self
     }
 
-    /// An attribute with its leading space; the value is escaped.
-    pub(super) fn attr(&mut self, name: &'static str, value: impl Display) -> &mut Self {
-        self.raw(" ").raw(name).raw("=\"").text(value).raw("\"")
-    }
-
     /// A piece that was finished before.
-    pub(super) fn put(&mut self, piece: &Markup) -> &mut Self {
+    pub(super) fn append(&mut self, piece: &Markup) -> &mut Self {
         self.out.push_str(&piece.0);
         self
     }
@@ -132,6 +146,26 @@ pub(super) fn signed(value: Option<f64>, decimals: usize) -> String {
 /// Money: two decimals.
 pub(super) fn money(value: Option<f64>) -> String {
     fixed(value, 2)
+}
+
+/// Exact decimal text with its whole part grouped; any other text as it is.
+pub(super) fn exact(text: &str) -> String {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if digits.is_empty() {
+        return UNKNOWN.to_owned();
+    }
+    if whole.is_empty() || !plain(whole) || !plain(fraction) {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len() + 6);
+    if digits.len() < text.len() {
+        out.push(MINUS);
+    }
+    out.push_str(&group(whole));
+    out.push_str(&digits[whole.len()..]);
+    out
 }
 
 /// A price: as many decimals as its size calls for.
@@ -293,11 +327,7 @@ mod tests {
     #[test]
     fn text_and_attributes_are_escaped() {
         let mut h = Html::new();
-        h.raw("<a")
-            .attr("title", "\"><script>'&")
-            .raw(">")
-            .text("<script>\u{0}")
-            .raw("</a>");
+        put!(h; "<a title=\"" ("\"><script>'&") "\">" ("<script>\u{0}") "</a>");
         assert_eq!(
             h.finish().as_str(),
             "<a title=\"&quot;&gt;&lt;script&gt;&#39;&amp;\">&lt;script&gt;\u{fffd}</a>"
@@ -316,6 +346,10 @@ mod tests {
         assert_eq!(signed(Some(-1234.5), 1), "\u{2212}1,234.5");
         assert_eq!(price(Some(0.012345678)), "0.012346");
         assert_eq!(significant(Some(-0.00001234)), "\u{2212}1.23e\u{2212}5");
+        assert_eq!(exact("64213.4000"), "64,213.4000");
+        assert_eq!(exact("-1234"), "\u{2212}1,234");
+        assert_eq!(exact("about 1234"), "about 1234");
+        assert_eq!(exact(""), "—");
         assert_eq!(int(1_000), "1,000");
         assert_eq!(bytes(Some(1_234_567)), "1.2\u{a0}MB");
     }
