@@ -118,8 +118,9 @@ pub struct Instrument {
 
 /// The four default symbols of a venue: BTC, ETH, SOL and XRP against USDT or USD.
 pub fn default_instruments(venue: VenueKind) -> Vec<Instrument> {
-    // Decimals as the venues list them; (base, start price, price decimals, quantity decimals).
-    let (quote, glue, rows): (&str, &str, [(&str, f64, u32, u32); 4]) = match venue {
+    // Base, start price, and price and quantity decimals as the venues list them.
+    type Row = (&'static str, f64, u32, u32);
+    let (quote, glue, rows): (&str, &str, [Row; 4]) = match venue {
         VenueKind::Binance => (
             "USDT",
             "",
