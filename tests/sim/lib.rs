@@ -8,13 +8,16 @@
 //! * [`venues`] are the servers: sans-IO state machines that hold the *true* book.
 //! * [`faults`] stand between an honest server and the wire.
 //! * [`exchange`] joins the three, for simulation tests and for the shell.
+//! * [`shell`] serves them on loopback over TLS, in real time.
 
 pub mod exchange;
 pub mod faults;
+pub mod shell;
 pub mod venues;
 pub mod world;
 
 pub use exchange::{Exchange, ExchangeConfig};
 pub use faults::{Fault, FaultKind, FaultSchedule, Injected};
+pub use shell::{Sim, SimConfig};
 pub use venues::{ConnId, HttpReply, ServerFrame, Truth, VenueServer};
 pub use world::{EventKind, Instrument, Side, VenueKind, World, WorldConfig, WorldEvent};

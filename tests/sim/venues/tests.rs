@@ -894,6 +894,45 @@ fn faults_of_a_frame_do_what_they_say() {
 }
 
 #[test]
+fn faults_hurt_deep_books_and_binary_frames_noticeably() {
+    let s = || "BTC/USD".to_string();
+    for fault in [
+        Fault::SequenceGap { symbol: s() },
+        Fault::FlippedDigit { symbol: s() },
+        Fault::Reorder { symbol: s() },
+    ] {
+        for seed in 20..26 {
+            let mut rig = Rig::new(Kraken, seed);
+            rig.subscribe_kraken(1, 100);
+            rig.run(1_000);
+            assert!(rig.inject(fault.clone()));
+            rig.run(6_000);
+            assert_eq!(rig.server().injected().len(), 1);
+            // Absolute quantities may heal a book within the same message, never silently harm it.
+            rig.settle();
+            let noticed = rig.client(1).problems.iter().any(|(p, _)| *p == "checksum");
+            assert!(noticed || rig.same(1), "{fault:?} seed {seed}");
+        }
+    }
+    let s = || "BTC-USDT".to_string();
+    for (fault, what) in [
+        (Fault::SequenceGap { symbol: s() }, "sequence"),
+        (Fault::Duplicate { symbol: s() }, "sequence"),
+        (Fault::CrossedBook { symbol: s() }, "crossed"),
+        (Fault::TruncatedJson { symbol: s() }, "unparsable"),
+    ] {
+        let mut rig = Rig::new(Kucoin, 21);
+        rig.connect(1, "/uta", 0);
+        rig.say(1, r#"{"id":"1","action":"subscribe","channel":"obu","depth":"increment@10ms","tradeType":"SPOT","symbol":"BTC-USDT"}"#);
+        rig.run(1_000);
+        assert_eq!(rig.client(1).problems, []);
+        assert!(rig.inject(fault.clone()));
+        rig.run(2_000);
+        assert_eq!(rig.client(1).problems[0].0, what, "{fault:?}");
+    }
+}
+
+#[test]
 fn a_stall_delays_one_book_and_loses_nothing() {
     for kind in VenueKind::ALL {
         let mut rig = Rig::synced(kind, 10);
