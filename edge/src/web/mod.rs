@@ -442,25 +442,22 @@ impl Client {
 
     /// The next event; `None` when the server is closing.
     async fn next(&mut self) -> Option<Event> {
-        loop {
-            if !self.wait().await {
-                return None;
-            }
-            let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
-            match self.feed {
-                Feed::Snapshot => {
-                    let json = self.state.json(&snapshot);
-                    return Some(Event::default().event("snapshot").data(json));
-                }
-                Feed::Parts(view) => {
-                    self.silent_s.mark_unchanged();
-                    let content = self.state.content(view, &snapshot);
-                    let json = changes(self.sent.as_deref(), &content);
-                    self.sent = Some(content);
-                    return Some(Event::default().event("parts").data(json));
-                }
-            }
+        if !self.wait().await {
+            return None;
         }
+        let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
+        Some(match self.feed {
+            Feed::Snapshot => Event::default()
+                .event("snapshot")
+                .data(self.state.json(&snapshot)),
+            Feed::Parts(view) => {
+                self.silent_s.mark_unchanged();
+                let content = self.state.content(view, &snapshot);
+                let json = changes(self.sent.as_deref(), &content);
+                self.sent = Some(content);
+                Event::default().event("parts").data(json)
+            }
+        })
     }
 
     /// Waits until there is something new and it may be sent. False when the server is closing.
