@@ -18,10 +18,12 @@ use tickerml_shared::instrument::Instrument;
 use tickerml_shared::num::decimals;
 use tickerml_shared::time::{MINUTES, SECONDS, Time};
 
+use super::dialect::Limits;
 use super::reader::{Reader, Unreadable, WireLevel};
+use super::session::Channel;
 use super::sync::{Ids, Rule};
 use super::wire::{bare, side};
-use super::{Cue, Endpoint, Limits, Transmit, kraken_v1};
+use super::{Cue, Endpoint, Transmit, kraken_v1};
 
 /// The depths that can be subscribed; any other is refused.
 const DEPTHS: [u16; 5] = [10, 25, 100, 500, 1000];
@@ -64,8 +66,9 @@ impl Printed {
 }
 
 /// The dialect of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Kraken {
+    channel: Channel,
     /// By place in the reader.
     printed: Vec<Printed>,
 }
@@ -135,8 +138,11 @@ struct TradeEntry<'a> {
 impl Kraken {
     /// A dialect that has seen nothing.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new(channel: Channel) -> Self {
+        Self {
+            channel,
+            printed: Vec::new(),
+        }
     }
 
     /// Nothing is numbered.
@@ -173,17 +179,23 @@ impl Kraken {
                 .push(symbol);
             trades.push(symbol);
         }
-        let mut frames: Vec<String> = books
-            .iter()
-            .map(|(depth, symbols)| book_request("subscribe", symbols, *depth))
-            .collect();
-        frames.push(
-            json!({
-                "method": "subscribe",
-                "params": {"channel": "trade", "symbol": trades, "snapshot": false},
-            })
-            .to_string(),
-        );
+        let mut frames = Vec::new();
+        if self.channel != Channel::Market {
+            frames.extend(
+                books
+                    .iter()
+                    .map(|(depth, symbols)| book_request("subscribe", symbols, *depth)),
+            );
+        }
+        if self.channel != Channel::Book {
+            frames.push(
+                json!({
+                    "method": "subscribe",
+                    "params": {"channel": "trade", "symbol": trades, "snapshot": false},
+                })
+                .to_string(),
+            );
+        }
         frames
     }
 
@@ -329,12 +341,12 @@ impl Kraken {
     #[must_use]
     pub const fn limits(&self) -> Limits {
         Limits {
-            silence_ns: 10 * SECONDS,
-            book_silence_ns: 5 * MINUTES,
-            first_snapshot_ns: 10 * SECONDS,
-            max_age_ns: 23 * 60 * MINUTES,
+            silence: 10 * SECONDS,
+            stale: 5 * MINUTES,
+            snapshot: 10 * SECONDS,
+            max_age: 23 * 60 * MINUTES,
             refresh_capacity: 10,
-            refresh_per_minute: 30,
+            refresh_every: 2 * SECONDS,
         }
     }
 }
@@ -409,7 +421,7 @@ mod tests {
     }
 
     fn play<'a>(frames: impl IntoIterator<Item = &'a str>) -> Tape {
-        let (mut tape, mut kraken) = (Tape::new(reader(&[])), Kraken::new());
+        let (mut tape, mut kraken) = (Tape::new(reader(&[])), Kraken::new(Channel::All));
         tape.play(frames, |text, reader| kraken.frame(text, reader));
         tape
     }
@@ -462,7 +474,7 @@ mod tests {
         instrument.price_scale = 5;
         let listed = vec![(InstrumentId(0), instrument)];
         let mut tape = Tape::new(Reader::new(Venue::Kraken, Rule::Unnumbered, listed));
-        let mut kraken = Kraken::new();
+        let mut kraken = Kraken::new(Channel::All);
         tape.play(received, |text, reader| kraken.frame(text, reader));
         assert_eq!((verified(&tape), &tape.gaps), ((2436, 0), &Vec::new()));
         assert_eq!((tape.all_live(), tape.books.len()), (true, 5));
@@ -605,7 +617,7 @@ mod tests {
     #[test]
     fn requests_are_those_documented() {
         let reader = reader(&[("BTC/USD", None), ("ETH/USD", Some(27))]);
-        let mut kraken = Kraken::new();
+        let mut kraken = Kraken::new(Channel::All);
         let endpoint = super::super::public_endpoint(Venue::Kraken);
         assert_eq!(
             kraken.start(&endpoint, &reader),
@@ -622,6 +634,11 @@ mod tests {
         let trade = json!({"method": "subscribe", "params":
             {"channel": "trade", "symbol": ["BTC/USD", "ETH/USD"], "snapshot": false}});
         assert_eq!(frames, [book("BTC/USD", 10), book("ETH/USD", 100), trade]);
+        let apart = [Channel::Book, Channel::Market].map(|channel| {
+            let frames = Kraken::new(channel).subscribe(&reader);
+            frames.iter().map(|f| json(f)).collect::<Vec<Value>>()
+        });
+        assert_eq!(apart.concat(), frames);
         let leave = json!({"method": "unsubscribe", "params":
             {"channel": "book", "symbol": ["ETH/USD"], "depth": 100}});
         let refresh: Vec<Value> = kraken
@@ -686,7 +703,7 @@ mod tests {
             };
             let symbol = symbol.and_then(Value::as_str).expect("a symbol");
             let mut tape = Tape::new(reader(&[]));
-            let mut kraken = Kraken::new();
+            let mut kraken = Kraken::new(Channel::All);
             let empty = snapshot(symbol, &[], &[], 0);
             tape.play([empty.as_str()], |text, reader| kraken.frame(text, reader));
             tape.depth.clear();
@@ -774,7 +791,7 @@ mod tests {
             "crypto-msg-parser-vectors/kraken.jsonl",
             &table,
             |_| reader(&[]),
-            |text, reader| Kraken::new().frame(text, reader),
+            |text, reader| Kraken::new(Channel::All).frame(text, reader),
         );
     }
 

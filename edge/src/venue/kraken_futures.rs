@@ -17,17 +17,18 @@ use tickerml_shared::instrument::Instrument;
 use tickerml_shared::num::Price;
 use tickerml_shared::time::{MINUTES, SECONDS};
 
+use super::dialect::Limits;
 use super::reader::{Reader, Unreadable, WireLevel};
+use super::session::Channel;
 use super::sync::{Ids, Rule};
 use super::wire::{bare, nearest, side, stamp};
-use super::{Cue, Endpoint, Limits, Transmit};
-
-/// The feeds of each product.
-const FEEDS: [&str; 3] = ["book", "trade", "ticker"];
+use super::{Cue, Endpoint, Transmit};
 
 /// The dialect of one connection.
-#[derive(Debug, Default)]
-pub struct KrakenFutures;
+#[derive(Debug)]
+pub struct KrakenFutures {
+    channel: Channel,
+}
 
 /// Every field of every frame that is read; each feed uses a few.
 #[derive(Deserialize)]
@@ -85,8 +86,8 @@ impl Quote<'_> {
 impl KrakenFutures {
     /// A dialect that has seen nothing.
     #[must_use]
-    pub const fn new() -> Self {
-        Self
+    pub const fn new(channel: Channel) -> Self {
+        Self { channel }
     }
 
     /// Each book message is the next one; the snapshot has the number before the first change.
@@ -119,9 +120,18 @@ impl KrakenFutures {
             .iter()
             .map(|listing| product(&listing.instrument))
             .collect();
+        let feeds: &[&str] = match self.channel {
+            Channel::All => &["book", "trade", "ticker"],
+            Channel::Book => &["book"],
+            Channel::Market => &["trade", "ticker"],
+        };
         let heartbeat = json!({"event": "subscribe", "feed": "heartbeat"}).to_string();
         std::iter::once(heartbeat)
-            .chain(FEEDS.map(|feed| request("subscribe", feed, &products)))
+            .chain(
+                feeds
+                    .iter()
+                    .map(|feed| request("subscribe", feed, &products)),
+            )
             .collect()
     }
 
@@ -198,12 +208,12 @@ impl KrakenFutures {
     #[must_use]
     pub const fn limits(&self) -> Limits {
         Limits {
-            silence_ns: 10 * SECONDS,
-            book_silence_ns: 5 * MINUTES,
-            first_snapshot_ns: 10 * SECONDS,
-            max_age_ns: 23 * 60 * MINUTES,
+            silence: 10 * SECONDS,
+            stale: 5 * MINUTES,
+            snapshot: 10 * SECONDS,
+            max_age: 23 * 60 * MINUTES,
             refresh_capacity: 10,
-            refresh_per_minute: 30,
+            refresh_every: 2 * SECONDS,
         }
     }
 }
@@ -317,7 +327,7 @@ mod tests {
     fn play<'a>(frames: impl IntoIterator<Item = &'a str>) -> Tape {
         let mut tape = Tape::new(reader());
         tape.play(frames, |text, reader| {
-            KrakenFutures::new().frame(text, reader)
+            KrakenFutures::new(Channel::All).frame(text, reader)
         });
         tape
     }
@@ -437,7 +447,7 @@ mod tests {
             let mut tape = play([primer.as_str()]);
             tape.depth.clear();
             tape.play([vector.message.as_str()], |text, reader| {
-                KrakenFutures::new().frame(text, reader)
+                KrakenFutures::new(Channel::All).frame(text, reader)
             });
             assert_eq!(tape.gaps, [], "{name}");
             let mut told = 0;
@@ -554,7 +564,7 @@ mod tests {
                 if is_spot(text) {
                     return Ok(Cue::None);
                 }
-                KrakenFutures::new().frame(text, reader)
+                KrakenFutures::new(Channel::All).frame(text, reader)
             },
         );
     }
@@ -592,7 +602,7 @@ mod tests {
         let instrument = Instrument::unknown(Venue::KrakenFutures, "pf_xbtusd").expect("short");
         let listed = vec![(InstrumentId(0), instrument)];
         let reader = Reader::new(Venue::KrakenFutures, Rule::Contiguous, listed);
-        let mut dialect = KrakenFutures::new();
+        let mut dialect = KrakenFutures::new(Channel::All);
         let frames: Vec<Value> = dialect
             .subscribe(&reader)
             .iter()
@@ -608,6 +618,9 @@ mod tests {
                 feed("subscribe", "ticker"),
             ]
         );
+        let counts = [Channel::Book, Channel::Market]
+            .map(|channel| KrakenFutures::new(channel).subscribe(&reader).len());
+        assert_eq!(counts, [2, 3]);
         let endpoint = super::super::public_endpoint(Venue::KrakenFutures);
         assert_eq!(
             dialect.refresh(0, &endpoint, &reader),

@@ -17,10 +17,12 @@ use tickerml_shared::instrument::Venue;
 use tickerml_shared::num::Price;
 use tickerml_shared::time::{MILLIS, MINUTES, SECONDS, Time};
 
+use super::dialect::Limits;
 use super::reader::{Reader, Unreadable, WireLevel};
+use super::session::Channel;
 use super::sync::{Ids, Rule};
 use super::wire::{Row, bare, integer, is_zero, levels, nearest, shortened, side, stamp};
-use super::{Cue, Endpoint, Limits, Purpose, Transmit};
+use super::{Cue, Endpoint, Purpose, Transmit};
 
 /// The ping period until the token reply states the venue's.
 const PING_NS: u64 = 18 * SECONDS;
@@ -38,28 +40,30 @@ struct Paths {
     snapshot: &'static str,
     /// The topic by which captures name a REST snapshot.
     captured: &'static str,
-    topics: &'static [&'static str],
+    /// The topic of the book.
+    book: &'static str,
+    /// The topics of trades and of what else the venue has.
+    market: &'static [&'static str],
 }
 
 const SPOT: Paths = Paths {
     snapshot: "/api/v1/market/orderbook/level2_100",
     captured: "/market/level2Snapshot",
-    topics: &["/market/level2", "/market/match"],
+    book: "/market/level2",
+    market: &["/market/match"],
 };
 
 const FUTURES: Paths = Paths {
     snapshot: "/api/v1/level2/snapshot",
     captured: "/contractMarket/level2Snapshot",
-    topics: &[
-        "/contractMarket/level2",
-        "/contractMarket/execution",
-        "/contract/instrument",
-    ],
+    book: "/contractMarket/level2",
+    market: &["/contractMarket/execution", "/contract/instrument"],
 };
 
 /// The dialect of one connection.
 #[derive(Debug)]
 pub struct Kucoin {
+    channel: Channel,
     paths: &'static Paths,
     ping_ns: u64,
     /// Connections so far: tells their ids apart.
@@ -193,8 +197,9 @@ struct Server<'a> {
 impl Kucoin {
     /// A dialect for [`Venue::Kucoin`] or [`Venue::KucoinFutures`].
     #[must_use]
-    pub fn new(venue: Venue) -> Self {
+    pub fn new(venue: Venue, channel: Channel) -> Self {
         Self {
+            channel,
             paths: if venue == Venue::KucoinFutures {
                 &FUTURES
             } else {
@@ -249,8 +254,13 @@ impl Kucoin {
             .map(|listing| listing.instrument.symbol.as_str())
             .collect();
         let symbols = symbols.join(",");
+        let book = (self.channel != Channel::Market).then_some(&self.paths.book);
+        let market = match self.channel {
+            Channel::Book => &[],
+            Channel::All | Channel::Market => self.paths.market,
+        };
         (1..)
-            .zip(self.paths.topics)
+            .zip(book.into_iter().chain(market))
             .map(|(id, topic)| {
                 json!({
                     "id": id.to_string(),
@@ -343,7 +353,7 @@ impl Kucoin {
         let straddles = last > 0 && last == self.known(place).snapshot && ids.first <= last;
         let applies = |row: &Row<'_>| {
             let sequence = row.third.and_then(|sequence| sequence.parse::<u64>().ok());
-            !is_zero(row.price) && !(straddles && sequence.is_some_and(|own| own <= last))
+            !is_zero(row.price) && (!straddles || sequence.is_none_or(|own| own > last))
         };
         message.changes.bids.retain(applies);
         message.changes.asks.retain(applies);
@@ -481,12 +491,12 @@ impl Kucoin {
     #[must_use]
     pub const fn limits(&self) -> Limits {
         Limits {
-            silence_ns: self.ping_ns.saturating_mul(2),
-            book_silence_ns: 5 * MINUTES,
-            first_snapshot_ns: 10 * SECONDS,
-            max_age_ns: 23 * 60 * MINUTES,
+            silence: self.ping_ns.saturating_mul(2),
+            stale: 5 * MINUTES,
+            snapshot: 10 * SECONDS,
+            max_age: 23 * 60 * MINUTES,
             refresh_capacity: 10,
-            refresh_per_minute: 60,
+            refresh_every: SECONDS,
         }
     }
 
@@ -598,7 +608,7 @@ mod tests {
 
     fn play<'a>(frames: impl IntoIterator<Item = &'a str>) -> Tape {
         let mut tape = Tape::new(reader(Venue::Kucoin, &[]));
-        let mut kucoin = Kucoin::new(Venue::Kucoin);
+        let mut kucoin = Kucoin::new(Venue::Kucoin, Channel::All);
         tape.play(frames, |text, reader| kucoin.frame(text, reader));
         tape
     }
@@ -636,7 +646,7 @@ mod tests {
             return;
         };
         let seconds = |stamp: &str| parse(stamp, 9).expect("a stamp");
-        let mut kucoin = Kucoin::new(Venue::Kucoin);
+        let mut kucoin = Kucoin::new(Venue::Kucoin, Channel::All);
         let mut timed: Vec<(i64, String)> = text(&frames)
             .lines()
             .filter_map(|line| line.split_once(": "))
@@ -735,7 +745,7 @@ mod tests {
             (0, 0),
             "nobody's snapshot"
         );
-        let named = Kucoin::new(Venue::Kucoin).capture_snapshot("A-B", &reply(9, 3));
+        let named = Kucoin::new(Venue::Kucoin, Channel::All).capture_snapshot("A-B", &reply(9, 3));
         let tape = play([named.as_str(), &update(10, 11, "", ""), &odd]);
         assert_eq!(tape.books[0].len(Side::Buy), 2);
         assert_eq!(
@@ -759,7 +769,8 @@ mod tests {
     #[test]
     fn a_snapshot_of_a_round_number_of_levels_is_cut() {
         for (levels, cut) in [(19, false), (20, true), (99, false), (100, true)] {
-            let named = Kucoin::new(Venue::Kucoin).capture_snapshot("A-B", &reply(9, levels));
+            let named =
+                Kucoin::new(Venue::Kucoin, Channel::All).capture_snapshot("A-B", &reply(9, levels));
             let tape = play([named.as_str()]);
             let kind = DepthKind::Snapshot {
                 truncated: cut,
@@ -773,7 +784,7 @@ mod tests {
     fn the_token_reply_says_where_to_connect_and_how_often_to_ping() {
         let reader = reader(Venue::KucoinFutures, &["XBTUSDTM", "ETHUSDTM"]);
         let endpoint = super::super::public_endpoint(Venue::KucoinFutures);
-        let mut kucoin = Kucoin::new(Venue::KucoinFutures);
+        let mut kucoin = Kucoin::new(Venue::KucoinFutures, Channel::All);
         assert_eq!(
             kucoin.start(&endpoint, &reader),
             Transmit::Request {
@@ -829,6 +840,9 @@ mod tests {
                 "/contract/instrument:XBTUSDTM,ETHUSDTM"
             ]
         );
+        let frames = |channel| Kucoin::new(Venue::KucoinFutures, channel).subscribe(&reader);
+        assert!(matches!(frames(Channel::Book).as_slice(), [book] if book.contains("level2")));
+        assert_eq!(frames(Channel::Market).len(), 2);
         assert_eq!(
             kucoin.refresh(1, &endpoint, &reader),
             [Transmit::Request {
@@ -843,7 +857,7 @@ mod tests {
     #[test]
     fn a_snapshot_reply_joins_the_changes_that_waited() {
         let mut reader = reader(Venue::Kucoin, &["A-B"]);
-        let mut kucoin = Kucoin::new(Venue::Kucoin);
+        let mut kucoin = Kucoin::new(Venue::Kucoin, Channel::All);
         for start in 5..9 {
             let text = update(start, start, r#"["1001","5","0"]"#, "");
             assert_eq!(kucoin.frame(&text, &mut reader), Ok(Cue::None));
@@ -870,7 +884,7 @@ mod tests {
         let whole = r#"{"code":"200000","data":{"sequence":18,"symbol":"XBTUSDTM","bids":[[90000.1,500]],"asks":[[90000.2,"12"]],"ts":1731680019000000000}}"#;
         let play = |frames: &[&str]| {
             let mut tape = Tape::new(reader(Venue::KucoinFutures, &[]));
-            let mut kucoin = Kucoin::new(Venue::KucoinFutures);
+            let mut kucoin = Kucoin::new(Venue::KucoinFutures, Channel::All);
             tape.play(frames.iter().copied(), |text, reader| {
                 kucoin.frame(text, reader)
             });
@@ -923,7 +937,7 @@ mod tests {
             r#""granularity":28800000,"fundingRate":1.0E-4"#,
         );
         let mut tape = Tape::new(reader(Venue::KucoinFutures, &[]));
-        let mut kucoin = Kucoin::new(Venue::KucoinFutures);
+        let mut kucoin = Kucoin::new(Venue::KucoinFutures, Channel::All);
         let frames = [mark, estimate("-0.002966"), settled, estimate("5e-05")];
         tape.play(frames.iter().map(String::as_str), |text, reader| {
             kucoin.frame(text, reader)
@@ -984,7 +998,7 @@ mod tests {
     fn tardis_vectors_are_read_as_expected() {
         let vectors = vectors("tardis-node-vectors/kucoin.jsonl");
         let mut tape = Tape::new(reader(Venue::Kucoin, &["BTC-USDT"]));
-        let mut kucoin = Kucoin::new(Venue::Kucoin);
+        let mut kucoin = Kucoin::new(Venue::Kucoin, Channel::All);
         for vector in &vectors {
             let name = &vector.name;
             let excepted = EXCEPTIONS.iter().any(|(except, _)| except == name);
@@ -1019,7 +1033,7 @@ mod tests {
             let Some(start) = message["data"]["sequenceStart"].as_u64() else {
                 continue;
             };
-            let mut kucoin = Kucoin::new(Venue::Kucoin);
+            let mut kucoin = Kucoin::new(Venue::Kucoin, Channel::All);
             let mut tape = Tape::new(reader(Venue::Kucoin, &[]));
             let primer = kucoin.capture_snapshot("BTC-USDT", &reply(start - 1, 0));
             tape.play([primer.as_str()], |text, reader| kucoin.frame(text, reader));
@@ -1129,7 +1143,7 @@ mod tests {
             &table,
             // The spot snapshot does not say whose it is.
             |_| reader(Venue::Kucoin, &["BTC-USDT"]),
-            |text, reader| Kucoin::new(Venue::Kucoin).frame(text, reader),
+            |text, reader| Kucoin::new(Venue::Kucoin, Channel::All).frame(text, reader),
         );
     }
 }

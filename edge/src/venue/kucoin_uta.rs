@@ -17,17 +17,20 @@ use tickerml_shared::instrument::{Instrument, Kind};
 use tickerml_shared::num::Price;
 use tickerml_shared::time::{MINUTES, SECONDS, Time};
 
+use super::dialect::Limits;
 use super::reader::{Reader, Unreadable};
+use super::session::Channel;
 use super::sync::{Ids, Rule};
 use super::wire::{Row, bare, integer, levels, nearest, shortened, side, stamp};
-use super::{Cue, Endpoint, Limits, Transmit};
+use super::{Cue, Endpoint, Transmit};
 
 /// The venue asks for a ping every 18 seconds and allows one a second.
 const PING_NS: u64 = 15 * SECONDS;
 
 /// The dialect of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct KucoinUta {
+    channel: Channel,
     /// What was said about a contract so far, by place in the reader.
     funding: Vec<Option<Funding>>,
 }
@@ -110,8 +113,11 @@ struct Contract<'a> {
 impl KucoinUta {
     /// A dialect that has seen nothing.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new(channel: Channel) -> Self {
+        Self {
+            channel,
+            funding: Vec::new(),
+        }
     }
 
     /// Ranges of numbers without holes.
@@ -142,7 +148,12 @@ impl KucoinUta {
         let mut frames = Vec::new();
         for listing in reader.listings() {
             let instrument = &listing.instrument;
-            frames.push(book_request("subscribe", instrument));
+            if self.channel != Channel::Market {
+                frames.push(book_request("subscribe", instrument));
+            }
+            if self.channel == Channel::Book {
+                continue;
+            }
             frames.push(
                 json!({
                     "id": "1",
@@ -278,12 +289,12 @@ impl KucoinUta {
     #[must_use]
     pub const fn limits(&self) -> Limits {
         Limits {
-            silence_ns: 2 * PING_NS,
-            book_silence_ns: 5 * MINUTES,
-            first_snapshot_ns: 15 * SECONDS,
-            max_age_ns: 23 * 60 * MINUTES,
+            silence: 2 * PING_NS,
+            stale: 5 * MINUTES,
+            snapshot: 15 * SECONDS,
+            max_age: 23 * 60 * MINUTES,
             refresh_capacity: 10,
-            refresh_per_minute: 30,
+            refresh_every: 2 * SECONDS,
         }
     }
 }
@@ -376,7 +387,7 @@ mod tests {
 
     fn play<'a>(frames: impl IntoIterator<Item = &'a str>) -> Tape {
         let mut tape = Tape::new(reader(&[]));
-        let mut dialect = KucoinUta::new();
+        let mut dialect = KucoinUta::new(Channel::All);
         tape.play(frames, |text, reader| dialect.frame(text, reader));
         tape
     }
@@ -514,7 +525,7 @@ mod tests {
         assert_eq!((tape.gaps.len(), tape.unreadable.len()), (0, 0));
 
         let reader = reader(&[("BTC-USDT", Kind::Spot), ("XBTUSDTM", Kind::Perpetual)]);
-        let mut dialect = KucoinUta::new();
+        let mut dialect = KucoinUta::new(Channel::All);
         let json = |text: &String| -> Value { serde_json::from_str(text).expect("JSON") };
         let frames: Vec<Value> = dialect.subscribe(&reader).iter().map(json).collect();
         let book = |action: &str, trade_type: &str, symbol: &str| {
@@ -537,6 +548,9 @@ mod tests {
                 plain("funding-fee"),
             ]
         );
+        let counts = [Channel::Book, Channel::Market]
+            .map(|channel| KucoinUta::new(channel).subscribe(&reader).len());
+        assert_eq!(counts, [2, 4]);
         let endpoint = super::super::public_endpoint(Venue::KucoinUta);
         let refresh: Vec<Value> = dialect
             .refresh(0, &endpoint, &reader)

@@ -11,16 +11,24 @@
 //!
 //! JSON exists only under this folder, the status page and the command line.
 
+pub mod binance;
+pub mod coinbase;
+pub mod dialect;
 pub mod kraken;
 pub mod kraken_futures;
 mod kraken_v1;
 pub mod kucoin;
 pub mod kucoin_uta;
 pub mod reader;
+pub mod session;
 pub mod sync;
+mod wire;
+
 #[cfg(test)]
 mod tape;
-mod wire;
+
+#[cfg(test)]
+mod tests;
 
 use tickerml_shared::event::Update;
 use tickerml_shared::instrument::Venue;
@@ -118,23 +126,4 @@ pub enum Cue {
     Restart(&'static str),
     /// Answer with this frame at once (application pings).
     Answer(String),
-}
-
-/// How long a venue may be quiet, how long one connection to it may live, and how often it may be
-/// asked for snapshots. Each dialect gives its own, with the reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Nothing at all for this many nanoseconds: the connection is dead.
-    pub silence_ns: u64,
-    /// Nothing about one book for this many nanoseconds: that book is not to be believed, however
-    /// lively the connection.
-    pub book_silence_ns: u64,
-    /// Nanoseconds from asking for a snapshot until it is asked for again.
-    pub first_snapshot_ns: u64,
-    /// Nanoseconds after which a connection is replaced, before the venue cuts it.
-    pub max_age_ns: u64,
-    /// Snapshots that may be asked for at once.
-    pub refresh_capacity: u32,
-    /// Snapshots that may be asked for in a minute after that.
-    pub refresh_per_minute: u32,
 }

@@ -8,7 +8,7 @@ use tickerml_shared::event::{
     Body, Checksum, Depth, DepthKind, Funding, Gap, GapReason, LEVELS_PER_PART, Level, Side, Touch,
     Trade, Update,
 };
-use tickerml_shared::instrument::{Instrument, InstrumentId, Venue};
+use tickerml_shared::instrument::{Instrument, InstrumentId, MAX_INSTRUMENTS, Venue};
 use tickerml_shared::num::NumError;
 use tickerml_shared::time::Time;
 
@@ -130,13 +130,14 @@ impl Reader {
         self.wanted.pop()
     }
 
-    /// The place of a symbol; `None` when the connection does not carry it.
+    /// The place of a symbol; `None` when the connection does not carry it, or when it is the
+    /// [`MAX_INSTRUMENTS`]th that a capture names.
     pub fn find(&mut self, symbol: &str) -> Option<usize> {
         let found = self
             .listings
             .iter()
             .position(|listing| listing.instrument.symbol == symbol);
-        if found.is_some() || !self.discover {
+        if found.is_some() || !self.discover || self.listings.len() >= MAX_INSTRUMENTS {
             return found;
         }
         let id = InstrumentId(u16::try_from(self.listings.len()).ok()?);
@@ -244,10 +245,11 @@ impl Reader {
         }
         .write(listing, bids, asks, &mut self.updates)?;
         if let Err(gap) = listing.sync.snapshot(id, &mut self.updates) {
-            if listing.sync.is_waiting() {
-                self.updates.truncate(before);
-            }
-            self.lose(place, gap);
+            // The machine waits again. What it still keeps may join a newer snapshot, so it is not
+            // reset here.
+            self.updates.truncate(before);
+            self.push(place, Time::UNKNOWN, Body::Gap(gap));
+            self.want(place);
         }
         Ok(())
     }
@@ -332,9 +334,25 @@ impl Reader {
     /// The engine found the book wrong (it has already said so): asks for a snapshot.
     pub fn await_snapshot(&mut self, place: usize) {
         self.listings[place].sync.reset();
+        self.want(place);
+    }
+
+    fn want(&mut self, place: usize) {
         if !self.wanted.contains(&place) {
             self.wanted.push(place);
         }
+    }
+
+    /// How many updates wait to be taken.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.updates.len()
+    }
+
+    /// Forgets the updates not yet taken, because nobody took them in time. Whoever calls this
+    /// owes every book a gap.
+    pub fn drop_pending(&mut self) {
+        self.updates.clear();
     }
 
     /// A frame could not be read: the book whose symbol it names is lost, or all of them when it
@@ -435,12 +453,19 @@ fn number(instrument: &Instrument, (price, qty): WireLevel<'_>) -> Result<Level,
     let name = |text: &str, error: NumError| {
         Unreadable::new(format_args!("{}: {text:?} {error}", instrument.symbol))
     };
-    Ok(Level {
+    let level = Level {
         price: instrument
             .price(price)
             .map_err(|error| name(price, error))?,
         qty: instrument.qty(qty).map_err(|error| name(qty, error))?,
-    })
+    };
+    if level.qty.0 < 0 {
+        let symbol = &instrument.symbol;
+        return Err(Unreadable::new(format_args!(
+            "{symbol}: the quantity {qty:?} is negative"
+        )));
+    }
+    Ok(level)
 }
 
 #[cfg(test)]
