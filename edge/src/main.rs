@@ -1,2 +1,312 @@
-//! The edge.
-fn main() {}
+//! The command line of the edge. Exit code 0: done; 1: failed; 2: wrong usage or configuration.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tickerml_edge::config::{self, Config};
+use tickerml_edge::policy::Policy;
+use tickerml_edge::telemetry::{self, LogFormat};
+use tickerml_edge::{control, record, replay, run, store};
+
+/// Stack of a worker thread: the engine lives on the heap, and two megabytes each would be waste.
+const STACK_BYTES: usize = 512 << 10;
+/// Worker threads: one for the desk, one for the connections.
+const WORKERS: usize = 2;
+/// Threads for blocking calls.
+const BLOCKING_THREADS: usize = 4;
+
+#[derive(Parser)]
+#[command(name = "tickerml-edge", version, about = "Verified market data, decisions and paper execution")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Trade on paper until stopped
+    Run {
+        /// Configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Stop after so many seconds
+        #[arg(long, value_name = "SECONDS")]
+        r#for: Option<u64>,
+        /// Print the summary as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Rebuild books from captures, or a day from its journal
+    Replay {
+        /// Captures (plain, .gz, .zst) of one venue, journal files or journal folders
+        #[arg(required = true, value_name = "INPUT")]
+        inputs: Vec<PathBuf>,
+        /// The captures' venue
+        #[arg(long, value_name = "VENUE")]
+        venue: Option<String>,
+        /// Drop a journal's decisions and fills and ask this policy instead
+        #[arg(long, value_name = "POLICY")]
+        policy: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Record the venues' frames
+    Record {
+        /// Configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Folder for the captures
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+        /// Stop after so many seconds
+        #[arg(long, value_name = "SECONDS")]
+        r#for: Option<u64>,
+    },
+    /// Check a configuration and its data folder without running
+    Check {
+        /// Configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the state of the running edge
+    Status(Running),
+    /// Stop trading; latched until resumed
+    Halt(Running),
+    /// Trade again
+    Resume(Running),
+    /// Stop trading and close every position
+    Flatten(Running),
+    /// Write what the journal holds in another form (not built yet)
+    Export,
+    /// Pair with a trainer (not built yet)
+    Pair,
+    /// Check a store file in a process of its own
+    #[command(hide = true)]
+    ProbeStore {
+        /// The file
+        path: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+struct Running {
+    /// Configuration file of the running edge
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A message for stderr and the exit code.
+struct Failure(u8, String);
+
+impl Failure {
+    fn usage(cause: impl ToString) -> Self {
+        Self(2, cause.to_string())
+    }
+
+    fn failed(cause: impl ToString) -> Self {
+        Self(1, cause.to_string())
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(Failure(code, cause)) => {
+            eprintln!("tickerml-edge: {}", cause.replace('\n', " "));
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<u8, Failure> {
+    match command {
+        Command::Run { config, r#for, json } => run_edge(&config, r#for, json)?,
+        Command::Replay { inputs, venue, policy, json } => {
+            replay_inputs(&inputs, venue.as_deref(), policy.as_deref(), json)?;
+        }
+        Command::Record { config, out, r#for } => record_venues(&config, &out, r#for)?,
+        Command::Check { config, json } => check(&config, json)?,
+        Command::Status(running) => ask("status", &running)?,
+        Command::Halt(running) => ask("halt", &running)?,
+        Command::Resume(running) => ask("resume", &running)?,
+        Command::Flatten(running) => ask("flatten", &running)?,
+        Command::Export | Command::Pair => {
+            return Err(Failure::usage("not built yet: this release runs, replays and records"));
+        }
+        Command::ProbeStore { path } => return Ok(store::probe_main(&path)),
+    }
+    Ok(0)
+}
+
+fn load(path: &Path) -> Result<Config, Failure> {
+    config::load(path).map_err(Failure::usage)
+}
+
+fn log(config: &Config) -> Result<(), Failure> {
+    let format: LogFormat = config.log_format.parse().map_err(Failure::usage)?;
+    telemetry::init(format, &config.log_filter)
+        .map_err(|error| Failure::usage(format!("log.filter: {error}")))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_stack_size(STACK_BYTES)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .enable_all()
+        .build()
+        .map_err(Failure::failed)
+}
+
+fn run_edge(path: &Path, seconds: Option<u64>, json: bool) -> Result<(), Failure> {
+    let config = load(path)?;
+    log(&config)?;
+    let exe = std::env::current_exe().map_err(Failure::failed)?;
+    let page = config.listen;
+    tracing::info!(%page, "the page is at http://{page}/");
+    // The loop's state is a few kilobytes of stack; a worker thread is where it runs.
+    let summary = runtime()?
+        .block_on(async { tokio::spawn(run::run(config, seconds, exe)).await })
+        .map_err(Failure::failed)?
+        .map_err(Failure::failed)?;
+    if json {
+        println!("{}", serde_json::to_string(&summary).map_err(Failure::failed)?);
+    } else {
+        println!("{summary}");
+    }
+    Ok(())
+}
+
+fn replay_inputs(
+    inputs: &[PathBuf],
+    venue: Option<&str>,
+    policy: Option<&str>,
+    json: bool,
+) -> Result<(), Failure> {
+    let policy = policy
+        .map(|name| {
+            Policy::from_name(name)
+                .ok_or_else(|| Failure::usage(format!("--policy {name:?} is unknown; write imbalance")))
+        })
+        .transpose()?;
+    let found = match venue {
+        Some(name) => {
+            let venue = config::venue(name).map_err(|cause| Failure::usage(format!("--venue {cause}")))?;
+            replay::captures(venue, inputs).map_err(Failure::failed)?
+        }
+        None => {
+            let [journal] = inputs else {
+                return Err(Failure::usage(
+                    "several inputs: name the captures' --venue, or one journal file or folder",
+                ));
+            };
+            let capture = journal.is_file() && journal.extension().is_none_or(|end| end != "tml");
+            if capture {
+                return Err(Failure::usage(format!(
+                    "{}: name the capture's --venue (journals end in .tml)",
+                    journal.display()
+                )));
+            }
+            replay::journals(journal, policy).map_err(Failure::failed)?
+        }
+    };
+    if json {
+        println!("{}", serde_json::to_string(&found).map_err(Failure::failed)?);
+        return Ok(());
+    }
+    for input in &found.inputs {
+        println!("{} ({})", input.path, input.venue);
+        for trouble in &input.troubles {
+            println!("  ! {trouble}");
+        }
+        for one in &input.instruments {
+            let gaps: u64 = one.gaps.values().sum();
+            let best = |levels: &[[String; 2]]| levels.first().map_or("—".to_owned(), |[price, _]| price.clone());
+            println!(
+                "  {:24} {:5} {:>14} / {:<14} frames {} events {} trades {} gaps {} resyncs {}",
+                one.instrument,
+                one.book.state,
+                best(&one.book.bids),
+                best(&one.book.asks),
+                one.frames,
+                one.events,
+                one.trades,
+                gaps,
+                one.resyncs,
+            );
+        }
+    }
+    if let Some(account) = &found.account {
+        println!(
+            "equity {} after {} fills ({} as computed, {} not) and {} decisions",
+            account.equity, account.fills, account.fills_equal, account.fills_different, account.decisions
+        );
+    }
+    println!("state {}", found.state_hash);
+    Ok(())
+}
+
+fn record_venues(path: &Path, out: &Path, seconds: Option<u64>) -> Result<(), Failure> {
+    let config = load(path)?;
+    log(&config)?;
+    let recorded =
+        runtime()?.block_on(record::record(&config, out, seconds)).map_err(Failure::failed)?;
+    for (path, lines) in &recorded.files {
+        println!("{} {lines} lines", path.display());
+    }
+    if recorded.lost > 0 {
+        return Err(Failure::failed(format!("{} lines were lost: the disk is too slow", recorded.lost)));
+    }
+    Ok(())
+}
+
+fn check(path: &Path, json: bool) -> Result<(), Failure> {
+    let config = load(path)?;
+    let venues = config.venues.len();
+    let instruments = config.setup.instruments.len();
+    std::fs::create_dir_all(&config.data_dir)
+        .and_then(|()| {
+            let probe = config.data_dir.join(".writable");
+            std::fs::write(&probe, b"")?;
+            std::fs::remove_file(&probe)
+        })
+        .map_err(|error| {
+            let dir = config.data_dir.display();
+            Failure::failed(format!("{dir}: {error}: node.data_dir must be a folder that this user can write"))
+        })?;
+    if json {
+        let found = serde_json::json!({
+            "venues": venues,
+            "instruments": instruments,
+            "data_dir": config.data_dir,
+            "page": config.listen,
+            "config_hash": config.hash,
+            "schema_id": tickerml_shared::schema::schema_id().to_string(),
+        });
+        println!("{found}");
+    } else {
+        println!("{}: good: {venues} venues, {instruments} instruments", path.display());
+        println!("data in {}, page at http://{}/", config.data_dir.display(), config.listen);
+    }
+    Ok(())
+}
+
+fn ask(name: &str, running: &Running) -> Result<(), Failure> {
+    let config = load(&running.config)?;
+    let answer = control::ask(&config.data_dir, name).map_err(Failure::failed)?;
+    if running.json && name != "status" {
+        println!("{}", serde_json::json!({ "state": answer }));
+    } else {
+        println!("{answer}");
+    }
+    Ok(())
+}

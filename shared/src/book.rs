@@ -224,6 +224,12 @@ impl Book {
         matches!(self.state, State::Live { .. }) && !self.partial
     }
 
+    /// Whether part of a message was applied and the rest is still to come.
+    #[must_use]
+    pub const fn is_partial(&self) -> bool {
+        self.partial
+    }
+
     /// What happened to it.
     #[must_use]
     pub const fn counters(&self) -> &Counters {
@@ -369,27 +375,27 @@ impl Book {
 
     /// The levels of a side, best first, depth and touch fused. Nothing while the book is stale.
     pub fn levels(&self, side: Side) -> impl Iterator<Item = Level> + '_ {
-        let live = self.is_live();
-        let touch = self.ahead().filter(|_| live).map(|touch| match side {
+        let touch = self.ahead().filter(|_| self.is_live()).map(|touch| match side {
             Side::Buy => touch.bid,
             Side::Sell => touch.ask,
         });
+        let ahead = move |level: &Level| match (touch, side) {
+            (None, _) => false,
+            (Some(touch), Side::Buy) => level.price >= touch.price,
+            (Some(touch), Side::Sell) => level.price <= touch.price,
+        };
+        touch.into_iter().chain(self.ladder(side).skip_while(ahead))
+    }
+
+    /// The levels of a side as the depth stream alone has them, best first: what checksums and
+    /// comparisons are about. Nothing while the book is stale.
+    pub fn ladder(&self, side: Side) -> impl Iterator<Item = Level> + '_ {
         let (ladder, sign) = match side {
             Side::Buy => (&self.bids, 1),
             Side::Sell => (&self.asks, -1),
         };
-        let bound = touch.map(|level| sign * level.price.0);
-        let levels = if live { ladder.levels.as_slice() } else { &[] };
-        touch.into_iter().chain(
-            levels
-                .iter()
-                .rev()
-                .skip_while(move |(key, _)| bound.is_some_and(|bound| *key >= bound))
-                .map(move |&(key, qty)| Level {
-                    price: Price(sign * key),
-                    qty,
-                }),
-        )
+        let levels = if self.is_live() { ladder.levels.as_slice() } else { &[] };
+        levels.iter().rev().map(move |&(key, qty)| Level { price: Price(sign * key), qty })
     }
 
     /// The best level of a side, depth and touch fused; `None` while the book is stale or empty.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::Action;
 use crate::instrument::InstrumentId;
 use crate::num::{Cash, Price, Qty};
-use crate::paper::{OrderId, Report};
+use crate::paper::Report;
 use crate::time::Time;
 
 /// Price levels in one [`Depth`]; a longer message travels as several parts.
@@ -337,9 +337,7 @@ pub enum Operator {
     /// Trade again.
     Resume,
     /// Halt, and close every position.
-    Flatten,
-    /// Cancel one resting order.
-    Cancel(OrderId),
+    Flatten(HaltCause),
 }
 
 /// Who or what latched a halt.

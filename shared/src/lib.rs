@@ -10,9 +10,18 @@ extern crate alloc;
 
 pub mod action;
 pub mod book;
+pub mod engine;
 pub mod event;
+pub mod features;
 pub mod instrument;
+pub mod ledger;
 pub mod num;
 pub mod paper;
 pub mod rand;
+pub mod record;
+pub mod risk;
+pub mod schema;
+pub mod synchroniser;
 pub mod time;
+pub mod trajectory;
+pub mod window;

@@ -8,6 +8,10 @@ use tickerml_shared::instrument::Venue;
 
 use super::binance::Binance;
 use super::coinbase::{Advanced, Exchange};
+use super::kraken::Kraken;
+use super::kraken_futures::KrakenFutures;
+use super::kucoin::Kucoin;
+use super::kucoin_uta::KucoinUta;
 use super::reader::{Reader, Unreadable};
 use super::session::Channel;
 use super::sync::Rule;
@@ -40,6 +44,14 @@ pub enum Dialect {
     Coinbase(Exchange),
     /// Coinbase Advanced Trade.
     CoinbaseAdvanced(Advanced),
+    /// Kraken spot.
+    Kraken(Kraken),
+    /// Kraken Futures.
+    KrakenFutures(KrakenFutures),
+    /// KuCoin spot and futures, Classic.
+    Kucoin(Kucoin),
+    /// KuCoin, unified.
+    KucoinUta(KucoinUta),
 }
 
 /// Calls the same method of whichever dialect it is.
@@ -49,6 +61,10 @@ macro_rules! forward {
             Dialect::Binance($inner) => $call,
             Dialect::Coinbase($inner) => $call,
             Dialect::CoinbaseAdvanced($inner) => $call,
+            Dialect::Kraken($inner) => $call,
+            Dialect::KrakenFutures($inner) => $call,
+            Dialect::Kucoin($inner) => $call,
+            Dialect::KucoinUta($inner) => $call,
         }
     };
 }
@@ -56,21 +72,24 @@ macro_rules! forward {
 impl Dialect {
     /// The dialect of a venue's feed, for these streams.
     #[must_use]
-    pub fn new(venue: Venue, channel: Channel) -> Option<Self> {
-        Some(match venue {
+    pub fn new(venue: Venue, channel: Channel) -> Self {
+        match venue {
             Venue::Binance | Venue::BinanceUs | Venue::BinanceUsdm => {
                 Self::Binance(Binance::new(venue, channel))
             }
             Venue::Coinbase => Self::Coinbase(Exchange::new(channel)),
             Venue::CoinbaseAdvanced => Self::CoinbaseAdvanced(Advanced::new(channel)),
-            _ => return None,
-        })
+            Venue::Kraken => Self::Kraken(Kraken::new()),
+            Venue::KrakenFutures => Self::KrakenFutures(KrakenFutures::new()),
+            Venue::Kucoin | Venue::KucoinFutures => Self::Kucoin(Kucoin::new(venue)),
+            Venue::KucoinUta => Self::KucoinUta(KucoinUta::new()),
+        }
     }
 
     /// Whether snapshots must be asked for by REST; otherwise each subscription brings one.
     #[must_use]
     pub const fn asks_for_snapshots(&self) -> bool {
-        matches!(self, Self::Binance(_))
+        matches!(self, Self::Binance(_) | Self::Kucoin(_))
     }
 
     /// How the venue numbers its diffs.
@@ -150,7 +169,8 @@ impl Dialect {
     pub fn capture_snapshot(&self, symbol: &str, body: &str) -> Option<String> {
         match self {
             Self::Binance(_) => Some(Binance::capture_snapshot(symbol, body)),
-            Self::Coinbase(_) | Self::CoinbaseAdvanced(_) => None,
+            Self::Kucoin(dialect) => Some(dialect.capture_snapshot(symbol, body)),
+            _ => None,
         }
     }
 }

@@ -14,9 +14,17 @@
 pub mod binance;
 pub mod coinbase;
 pub mod dialect;
+pub mod kraken;
+pub mod kraken_futures;
+mod kraken_v1;
+pub mod kucoin;
+pub mod kucoin_uta;
 pub mod reader;
 pub mod session;
 pub mod sync;
+#[cfg(test)]
+mod tape;
+mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -355,19 +355,20 @@ impl Reader {
         self.updates.clear();
     }
 
+    /// The places of the listings whose symbols stand somewhere in a frame, in whatever case.
+    #[must_use]
+    pub fn named(&self, frame: &str) -> Vec<usize> {
+        let text = frame.to_ascii_uppercase();
+        let named = |listing: &Listing| text.contains(listing.instrument.symbol.as_str());
+        (0..self.listings.len()).filter(|place| named(&self.listings[*place])).collect()
+    }
+
     /// A frame could not be read: the book whose symbol it names is lost, or all of them when it
     /// names none or several.
     pub fn unreadable(&mut self, frame: &str) {
         let gap = Gap::of(GapReason::Unparsable);
-        let text = frame.to_ascii_uppercase();
-        let named = |listing: &Listing| text.contains(listing.instrument.symbol.as_str());
-        let mut places = self
-            .listings
-            .iter()
-            .enumerate()
-            .filter(|(_, listing)| named(listing));
-        match (places.next(), places.next()) {
-            (Some((place, _)), None) => self.lose(place, gap),
+        match self.named(frame)[..] {
+            [place] => self.lose(place, gap),
             _ => self.lose_all(gap),
         }
     }

@@ -255,7 +255,7 @@ impl Session {
         seed: u64,
         phase: Phase,
     ) -> Self {
-        let dialect = Dialect::new(venue, channel).expect("every venue has a dialect");
+        let dialect = Dialect::new(venue, channel);
         let limits = dialect.limits();
         let refreshes = vec![Refresh::Idle; instruments.len()];
         let reader = Reader::new(venue, dialect.rule(), instruments);

@@ -1,0 +1,570 @@
+//! Site configuration: what may differ per machine, and nothing else.
+//!
+//! Every key is written out in `config/edge.toml`; there are no defaults to guess. The raw form is
+//! what the user typed; [`Config`] is typed, checked, and made once, in `main`.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use tickerml_shared::engine::Setup;
+use tickerml_shared::instrument::{Instrument, InstrumentId, Kind, MAX_INSTRUMENTS, Venue};
+use tickerml_shared::num::{CASH_SCALE, Cash, MAX_SCALE, parse};
+use tickerml_shared::paper::Terms;
+use tickerml_shared::risk::Limits;
+use tickerml_shared::time::{MILLIS, SECONDS};
+
+use crate::policy::Policy;
+use crate::venue::Endpoint;
+
+/// What is wrong with the configuration, and where: one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The node's name on the page.
+    pub name: String,
+    /// Where everything durable lives.
+    pub data_dir: PathBuf,
+    /// Instruments, account, risk and costs.
+    pub setup: Setup,
+    /// Time between pulses, in nanoseconds.
+    pub pulse_ns: u64,
+    /// Bound on holding an update, in nanoseconds.
+    pub hold_ns: u64,
+    /// What decides.
+    pub policy: Policy,
+    /// Where the page listens.
+    pub listen: SocketAddr,
+    /// The journal's durability and retention.
+    pub journal: JournalKeys,
+    /// Log format: `text` or `json`.
+    pub log_format: String,
+    /// Log filter, as tracing's environment filter.
+    pub log_filter: String,
+    /// The venues and their instruments.
+    pub venues: Vec<VenueConfig>,
+    /// SHA-256 of the files' text, so that the page can tell configurations apart.
+    pub hash: String,
+}
+
+/// Durability of the journal.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct JournalKeys {
+    /// Longest time between syncs, in seconds.
+    pub sync_seconds: u64,
+    /// Most compressed bytes between syncs.
+    pub segment_bytes: u32,
+    /// Day files kept.
+    pub retain_days: u32,
+}
+
+/// One venue.
+#[derive(Clone, Debug)]
+pub struct VenueConfig {
+    /// Its dialect.
+    pub venue: Venue,
+    /// Where it is reached.
+    pub endpoint: Endpoint,
+    /// An additional root certificate (PEM), for simulated venues.
+    pub ca_file: Option<PathBuf>,
+    /// Its instruments.
+    pub instruments: Vec<(InstrumentId, Instrument)>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    node: RawNode,
+    account: RawAccount,
+    desk: RawDesk,
+    risk: RawRisk,
+    page: RawPage,
+    journal: JournalKeys,
+    log: RawLog,
+    venue: Vec<RawVenue>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawNode {
+    name: String,
+    data_dir: PathBuf,
+    instruments: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAccount {
+    capital: String,
+    at_par: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDesk {
+    pulse_ms: u64,
+    hold_ms: u64,
+    seed: u64,
+    policy: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRisk {
+    position_cap_bps: u32,
+    exposure_cap_bps: u32,
+    min_order: String,
+    deadband_bps: u32,
+    drawdown_bps: u32,
+    min_confidence: f64,
+    max_spread_bps: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPage {
+    listen: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLog {
+    format: String,
+    filter: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawVenue {
+    name: String,
+    ws: String,
+    rest: String,
+    ca_file: PathBuf,
+    taker_fee_ppm: u32,
+    entry_ms: [f64; 2],
+    response_ms: [f64; 2],
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTable {
+    instrument: Vec<RawInstrument>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawInstrument {
+    venue: String,
+    symbol: String,
+    base: String,
+    quote: String,
+    kind: String,
+    price_scale: u8,
+    qty_scale: u8,
+    tick: String,
+    lot: String,
+    depth: u16,
+}
+
+/// Reads and checks a configuration file and the instrument table that it names.
+///
+/// # Errors
+/// One line that names the file, the key, the cause and the remedy.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text = read(
+        path,
+        "--config FILE must name a readable file, such as config/edge.toml",
+    )?;
+    let raw: Raw = from_toml(path, &text)?;
+    let root = path.parent().unwrap_or(Path::new(""));
+    let table_path = root.join(&raw.node.instruments);
+    let table_text = read(
+        &table_path,
+        "node.instruments is relative to the configuration file",
+    )?;
+    let table: RawTable = from_toml(&table_path, &table_text)?;
+    resolve(
+        raw,
+        &table,
+        path,
+        &table_path,
+        root,
+        &format!("{text}\0{table_text}"),
+    )
+}
+
+fn read(path: &Path, remedy: &str) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| ConfigError(format!("{}: {error}: {remedy}", path.display())))
+}
+
+fn from_toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| {
+            text.get(..span.start).map_or(1, |before| before.matches('\n').count() + 1)
+        });
+        let message = error.message().replace('\n', " ");
+        ConfigError(format!(
+            "{}:{line}: {message}: every key of the file shipped as config/{} must be there, and no other",
+            path.display(),
+            path.file_name().unwrap_or_default().to_string_lossy(),
+        ))
+    })
+}
+
+fn resolve(
+    raw: Raw,
+    table: &RawTable,
+    path: &Path,
+    table_path: &Path,
+    root: &Path,
+    text: &str,
+) -> Result<Config, ConfigError> {
+    let fail = |key: &str, cause: &dyn fmt::Display| {
+        ConfigError(format!("{}: {key}: {cause}", path.display()))
+    };
+    let mut instruments = Vec::new();
+    for (place, entry) in table.instrument.iter().enumerate() {
+        let instrument = instrument(entry, &raw.account.at_par).map_err(|cause| {
+            ConfigError(format!(
+                "{}: instrument {} ({} {}): {cause}",
+                table_path.display(),
+                place + 1,
+                entry.venue,
+                entry.symbol,
+            ))
+        })?;
+        instruments.push(instrument);
+    }
+    if instruments.is_empty() || instruments.len() > MAX_INSTRUMENTS {
+        let cause = format!(
+            "{} instruments; 1 to {MAX_INSTRUMENTS} are possible",
+            instruments.len()
+        );
+        return Err(ConfigError(format!("{}: {cause}", table_path.display())));
+    }
+    let mut venues = Vec::new();
+    let mut terms = Vec::new();
+    for entry in &raw.venue {
+        let key = format!("venue.name = {:?}", entry.name);
+        let (venue, cost) = terms_of(entry).map_err(|cause| fail(&key, &cause))?;
+        if terms.iter().any(|(named, _)| *named == venue) {
+            return Err(fail(&key, &"stands twice; write each venue once"));
+        }
+        let ids = (0_u16..).map(InstrumentId).zip(&instruments);
+        let own: Vec<_> = ids
+            .filter(|(_, instrument)| instrument.venue == venue)
+            .map(|(id, instrument)| (id, instrument.clone()))
+            .collect();
+        if own.is_empty() {
+            return Err(fail(
+                &key,
+                &"has no instrument in the table; add one or remove the venue",
+            ));
+        }
+        let ca_file = (!entry.ca_file.as_os_str().is_empty()).then(|| root.join(&entry.ca_file));
+        let endpoint = Endpoint {
+            ws: entry.ws.trim_end_matches('/').to_owned(),
+            rest: entry.rest.trim_end_matches('/').to_owned(),
+        };
+        terms.push((venue, cost));
+        venues.push(VenueConfig {
+            venue,
+            endpoint,
+            ca_file,
+            instruments: own,
+        });
+    }
+    if let Some(orphan) = instruments
+        .iter()
+        .find(|i| !terms.iter().any(|(v, _)| *v == i.venue))
+    {
+        let cause = format!(
+            "{} {} has no [[venue]]; add it",
+            orphan.venue, orphan.symbol
+        );
+        return Err(fail("venue", &cause));
+    }
+    let cash = |key: &str, text: &str| {
+        parse(text, CASH_SCALE)
+            .map(Cash)
+            .map_err(|error| fail(key, &format_args!("{text:?} {error}; write e.g. \"10000\"")))
+    };
+    let confidence = raw.risk.min_confidence;
+    if !(0.0..=1.0).contains(&confidence) {
+        return Err(fail(
+            "risk.min_confidence",
+            &format_args!("{confidence} is not between 0 and 1"),
+        ));
+    }
+    let positive = |key: &str, value: u64, most: u64| {
+        let cause = format_args!("{value} is not between 1 and {most}").to_string();
+        if (1..=most).contains(&value) {
+            Ok(value)
+        } else {
+            Err(fail(key, &cause))
+        }
+    };
+    let setup = Setup {
+        instruments,
+        capital: cash("account.capital", &raw.account.capital)?,
+        limits: Limits {
+            position_cap_bps: raw.risk.position_cap_bps,
+            exposure_cap_bps: raw.risk.exposure_cap_bps,
+            min_order: cash("risk.min_order", &raw.risk.min_order)?,
+            deadband_bps: raw.risk.deadband_bps,
+            drawdown_bps: raw.risk.drawdown_bps,
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "in 0..=1e6"
+            )]
+            min_confidence: (confidence * 1e6) as u32,
+            max_spread_bps: raw.risk.max_spread_bps,
+        },
+        terms,
+        seed: raw.desk.seed,
+    };
+    let listen = raw.page.listen.parse().map_err(|_| {
+        fail(
+            "page.listen",
+            &format_args!(
+                "{:?} is no address; write e.g. \"127.0.0.1:8787\"",
+                raw.page.listen
+            ),
+        )
+    })?;
+    let policy = Policy::from_name(&raw.desk.policy).ok_or_else(|| {
+        fail(
+            "desk.policy",
+            &format_args!("{:?} is unknown; write \"imbalance\"", raw.desk.policy),
+        )
+    })?;
+    if !matches!(raw.log.format.as_str(), "text" | "json") {
+        let cause = format!(
+            "{:?} is unknown; write \"text\" or \"json\"",
+            raw.log.format
+        );
+        return Err(fail("log.format", &cause));
+    }
+    positive("journal.sync_seconds", raw.journal.sync_seconds, 3_600)?;
+    Ok(Config {
+        name: raw.node.name,
+        data_dir: root.join(raw.node.data_dir),
+        setup,
+        pulse_ns: positive("desk.pulse_ms", raw.desk.pulse_ms, 3_600_000)? * MILLIS,
+        hold_ns: positive("desk.hold_ms", raw.desk.hold_ms, 1_000)? * MILLIS,
+        policy,
+        listen,
+        journal: raw.journal,
+        log_format: raw.log.format,
+        log_filter: raw.log.filter,
+        venues,
+        hash: tickerml_shared::schema::fingerprint(text.as_bytes()).to_string(),
+    })
+}
+
+/// The longest latency that may be configured, in milliseconds.
+const MAX_LATENCY_MS: f64 = 60_000.0;
+
+fn terms_of(entry: &RawVenue) -> Result<(Venue, Terms), String> {
+    let venue = venue(&entry.name)?;
+    let span = |key: &str, [least, most]: [f64; 2]| {
+        if !(0.0 <= least && least <= most && most <= MAX_LATENCY_MS) {
+            let bound = format!("[shortest, longest] within 0 and {MAX_LATENCY_MS}");
+            return Err(format!(
+                "{key} = [{least}, {most}] must be {bound} milliseconds"
+            ));
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "bounded above"
+        )]
+        Ok((
+            (least * MILLIS as f64) as u64,
+            (most * MILLIS as f64) as u64,
+        ))
+    };
+    let entry_ns = span("entry_ms", entry.entry_ms)?;
+    let response_ns = span("response_ms", entry.response_ms)?;
+    Ok((
+        venue,
+        Terms {
+            taker_fee_ppm: entry.taker_fee_ppm,
+            entry_ns,
+            response_ns,
+        },
+    ))
+}
+
+/// The venue of that name.
+///
+/// # Errors
+/// A line that lists the names there are.
+pub fn venue(name: &str) -> Result<Venue, String> {
+    Venue::from_name(name).ok_or_else(|| {
+        let names = Venue::ALL.map(Venue::name).join(", ");
+        format!("{name:?} is no known venue; known are {names}")
+    })
+}
+
+fn instrument(entry: &RawInstrument, at_par: &[String]) -> Result<Instrument, String> {
+    let long = |what: &str, text: &str| format!("{what} {text:?} is too long");
+    if entry.symbol.is_empty() || entry.base.is_empty() {
+        return Err("symbol and base must not be empty".to_owned());
+    }
+    if !at_par.contains(&entry.quote) {
+        return Err(format!(
+            "quote {:?} is not counted at par; add it to account.at_par if it should be",
+            entry.quote
+        ));
+    }
+    if entry.price_scale > MAX_SCALE || entry.qty_scale > MAX_SCALE {
+        return Err(format!("scales go from 0 to {MAX_SCALE}"));
+    }
+    let kind = match entry.kind.as_str() {
+        "spot" => Kind::Spot,
+        "perpetual" => Kind::Perpetual,
+        "inverse" => Kind::Inverse,
+        "future" => Kind::Future,
+        other => {
+            return Err(format!(
+                "kind {other:?}; write spot, perpetual, inverse or future"
+            ));
+        }
+    };
+    let step = |key: &str, text: &str, scale: u8| match parse(text, scale) {
+        Ok(step) if step > 0 => Ok(step),
+        Ok(_) => Err(format!("{key} must be positive")),
+        Err(error) => Err(format!("{key} {text:?} {error}")),
+    };
+    Ok(Instrument {
+        venue: venue(&entry.venue)?,
+        symbol: heapless::String::try_from(entry.symbol.as_str())
+            .map_err(|_| long("symbol", &entry.symbol))?,
+        base: heapless::String::try_from(entry.base.as_str())
+            .map_err(|_| long("base", &entry.base))?,
+        quote: heapless::String::try_from(entry.quote.as_str())
+            .map_err(|_| long("quote", &entry.quote))?,
+        kind,
+        price_scale: entry.price_scale,
+        qty_scale: entry.qty_scale,
+        tick: step("tick", &entry.tick, entry.price_scale)?,
+        lot: step("lot", &entry.lot, entry.qty_scale)?,
+        depth: (entry.depth > 0).then_some(entry.depth),
+    })
+}
+
+/// The journal's sync interval in nanoseconds.
+#[must_use]
+pub const fn sync_ns(keys: &JournalKeys) -> u64 {
+    keys.sync_seconds * SECONDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shipped() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/edge.toml")
+    }
+
+    /// Loads the shipped configuration with one replacement made in each file.
+    fn with(edge: (&str, &str), table: (&str, &str)) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let source = shipped();
+        let root = source.parent().expect("config/");
+        for (name, (from, to)) in [("edge.toml", edge), ("instruments.toml", table)] {
+            let text = std::fs::read_to_string(root.join(name)).expect("shipped");
+            assert!(text.contains(from), "{name} has {from:?}");
+            std::fs::write(folder.path().join(name), text.replacen(from, to, 1)).expect("written");
+        }
+        load(&folder.path().join("edge.toml"))
+    }
+
+    #[test]
+    fn what_is_shipped_loads() {
+        let config = load(&shipped()).expect("config/edge.toml");
+        assert!(config.listen.ip().is_loopback());
+        assert!(
+            config
+                .venues
+                .iter()
+                .all(|venue| !venue.instruments.is_empty())
+        );
+    }
+
+    #[test]
+    fn each_mistake_is_named_in_one_line() {
+        for (edge, table, wanted) in [
+            (("pulse_ms", "pulse_mss"), ("", ""), "pulse_mss"),
+            (("pulse_ms = 1000", ""), ("", ""), "pulse_ms"),
+            (
+                ("pulse_ms = 1000", "pulse_ms = \"fast\""),
+                ("", ""),
+                "edge.toml:",
+            ),
+            (
+                ("pulse_ms = 1000", "pulse_ms = 0"),
+                ("", ""),
+                "desk.pulse_ms",
+            ),
+            (
+                ("name = \"kraken\"", "name = \"krakn\""),
+                ("", ""),
+                "no known venue",
+            ),
+            (
+                ("policy = \"imbalance\"", "policy = \"magic\""),
+                ("", ""),
+                "desk.policy",
+            ),
+            (
+                ("listen = \"127.0.0.1", "listen = \"nowhere"),
+                ("", ""),
+                "page.listen",
+            ),
+            (
+                ("capital = \"", "capital = \"x"),
+                ("", ""),
+                "account.capital",
+            ),
+            (("", ""), ("quote = \"USD\"", "quote = \"EUR\""), "at_par"),
+            (
+                ("", ""),
+                ("venue = \"kraken\"", "venue = \"krakn\""),
+                "instrument",
+            ),
+            (("", ""), ("lot = \"", "lot = \"-"), "lot must be positive"),
+            (("", ""), ("kind = \"spot\"", "kind = \"sport\""), "kind"),
+        ] {
+            let error = with(edge, table).expect_err(wanted).to_string();
+            assert!(
+                error.contains(wanted) && !error.contains('\n'),
+                "{wanted}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_file_says_what_to_do() {
+        let error = load(Path::new("/nowhere/edge.toml"))
+            .expect_err("missing")
+            .to_string();
+        assert!(error.contains("--config"), "{error}");
+    }
+}

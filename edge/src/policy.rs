@@ -1,0 +1,124 @@
+//! Who answers an `Ask`.
+//!
+//! A policy is asked about a [`Window`] and answers with an [`Action`]; the shell measures how long
+//! it took and journals the answer as a decision. The baseline below is a pure function of the
+//! window and is asked exactly as a model is.
+
+use tickerml_shared::action::Action;
+use tickerml_shared::window::Window;
+
+/// What decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Order-book and trade-flow imbalance: see [`imbalance`].
+    Imbalance,
+}
+
+impl Policy {
+    /// The policy of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        (name == "imbalance").then_some(Self::Imbalance)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Imbalance => "imbalance",
+        }
+    }
+
+    /// Its answer.
+    #[must_use]
+    pub fn answer(self, window: &Window) -> Action {
+        match self {
+            Self::Imbalance => imbalance(window),
+        }
+    }
+}
+
+/// Steps over which the pressure is averaged: one is noise, many are late.
+const SMOOTHED_STEPS: usize = 3;
+/// Weights of the features in the pressure; they sum to one.
+const WEIGHTS: [(&str, f32); 3] = [
+    ("book_imbalance_5", 0.5),
+    ("book_imbalance_1", 0.2),
+    ("trade_flow_10s", 0.3),
+];
+/// Logits per unit of pressure: a pressure of 0.35 makes a side as probable as holding.
+const GAIN: f32 = 8.0;
+/// Logit of holding, against which a side's logit must win.
+const HOLD_LOGIT: f32 = 2.8;
+/// Expected return per unit of pressure: a basis point, below any fee. The baseline is honest about
+/// how little it knows.
+const VALUE: f32 = 1e-4;
+
+/// Leans with the pressure: buys when bids and aggressive buyers outweigh the rest, sells when the
+/// opposite holds, and holds when the features are unknown or the pressure is small.
+fn imbalance(window: &Window) -> Action {
+    let mut steps = 0_u8;
+    let mut sum = 0.0;
+    for step in window.steps().rev().take(SMOOTHED_STEPS) {
+        let parts = WEIGHTS
+            .iter()
+            .map(|(name, weight)| Some(step.state.named(name)? * weight));
+        let Some(pressure) = parts.sum::<Option<f32>>() else {
+            return Action::HOLD;
+        };
+        sum += pressure;
+        steps += 1;
+    }
+    if usize::from(steps) < SMOOTHED_STEPS {
+        return Action::HOLD;
+    }
+    let pressure = sum / f32::from(steps);
+    let logits = [-GAIN * pressure, HOLD_LOGIT, GAIN * pressure];
+    Action::from_heads(
+        logits,
+        pressure.abs(),
+        1.0 - pressure.abs(),
+        pressure * VALUE,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use tickerml_shared::action::Choice;
+    use tickerml_shared::features::{FEATURES, Vector};
+    use tickerml_shared::instrument::InstrumentId;
+    use tickerml_shared::time::Time;
+    use tickerml_shared::window::Step;
+
+    use super::*;
+
+    fn window(value: f32, valid: u32) -> Window {
+        let mut window = Window::new(InstrumentId(0));
+        for at in 0..3 {
+            let state = Vector {
+                values: [value; FEATURES.len()],
+                valid,
+            };
+            window.push(Step {
+                at: Time(at),
+                state,
+                action: Action::HOLD,
+                masked: false,
+            });
+        }
+        window
+    }
+
+    #[test]
+    fn leans_with_the_pressure_and_holds_in_doubt() {
+        let answer = |value, valid| Policy::Imbalance.answer(&window(value, valid)).choice;
+        assert_eq!(answer(0.8, u32::MAX), Choice::Buy);
+        assert_eq!(answer(-0.8, u32::MAX), Choice::Sell);
+        assert_eq!(answer(0.1, u32::MAX), Choice::Hold);
+        assert_eq!(answer(0.8, 0), Choice::Hold);
+        assert_eq!(
+            Policy::Imbalance.answer(&Window::new(InstrumentId(0))),
+            Action::HOLD
+        );
+    }
+}

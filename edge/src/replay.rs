@@ -1,0 +1,718 @@
+//! The past through the same code: captures and journals.
+//!
+//! A capture is a venue's frames, one per line; they go through the session, the synchroniser and
+//! the engine exactly as live frames do. A journal is the engine's own records: folding them gives
+//! the state of that day again, and what the engine concludes on the way (fills, above all) is
+//! compared with what the journal says. With another policy the logged decisions and fills are
+//! dropped and asked for again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal as _, Read};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tickerml_shared::book::{Counters, State as BookState};
+use tickerml_shared::engine::{Cell, Engine, Output, Setup};
+use tickerml_shared::event::{Decision, Event, GapReason, Level, Operator, Record, Side};
+use tickerml_shared::instrument::{Instrument, MAX_INSTRUMENTS, Venue};
+use tickerml_shared::num::Cash;
+use tickerml_shared::paper::{Outcome, Reject, Report};
+use tickerml_shared::record::Decoder;
+use tickerml_shared::risk::Limits;
+use tickerml_shared::synchroniser::{HOLD_NS, Synchroniser};
+use tickerml_shared::time::Time;
+
+use crate::journal::{self, Item, JournalError};
+use crate::policy::Policy;
+use crate::run::hex;
+use crate::venue::session::Session;
+
+/// Levels a side that are printed.
+const SHOWN_LEVELS: usize = 10;
+/// Longest line of a capture: a Coinbase snapshot has a few megabytes.
+const MAX_LINE_BYTES: usize = 32 << 20;
+/// Stampless lines are this far apart, in nanoseconds, unless a venue's stamp says otherwise.
+const STAMPLESS_STEP_NS: u64 = 1_000;
+/// Progress is printed every so many lines, to a terminal only.
+const PROGRESS_LINES: u64 = 20_000;
+
+/// Why a replay is impossible: one line with cause and remedy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplayError(String);
+
+impl fmt::Display for ReplayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ReplayError {}
+
+/// What a replay found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Replay {
+    /// One entry per input, in order.
+    pub inputs: Vec<Input>,
+    /// The engine's fingerprint after all of them.
+    pub state_hash: String,
+    /// The account, for journals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<Account>,
+}
+
+/// One input.
+#[derive(Clone, Debug, Serialize)]
+pub struct Input {
+    /// Its path.
+    pub path: String,
+    /// Its venue; `journal` for a journal.
+    pub venue: String,
+    /// Its instruments.
+    pub instruments: Vec<InstrumentReport>,
+    /// What was wrong with it, one line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<String>,
+}
+
+/// What one input said about one instrument.
+#[derive(Clone, Debug, Serialize)]
+pub struct InstrumentReport {
+    /// The venue's symbol (with the venue's name before it, for journals).
+    pub instrument: String,
+    /// Frames that concern it or all instruments; records, for journals.
+    pub frames: u64,
+    /// Depth messages applied.
+    pub events: u64,
+    /// Trades.
+    pub trades: u64,
+    /// Snapshots that brought the book back after a gap.
+    pub resyncs: u64,
+    /// Gaps by kind.
+    pub gaps: BTreeMap<&'static str, u64>,
+    /// Venue checksums.
+    pub checksums: Checksums,
+    /// Best-bid/ask frames compared with the book of the same update id.
+    pub bbo_checks: BboChecks,
+    /// The book at the end.
+    pub book: BookReport,
+    /// Newest venue stamp.
+    pub last_venue_time_ns: u64,
+    /// Updates that arrived too late to be put in order.
+    pub late: u64,
+}
+
+/// Venue checksums.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Checksums {
+    /// That agreed.
+    pub verified: u64,
+    /// That did not.
+    pub failed: u64,
+}
+
+/// Best-bid/ask comparisons.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct BboChecks {
+    /// That agreed.
+    pub equal: u64,
+    /// That did not.
+    pub different: u64,
+}
+
+/// A book.
+#[derive(Clone, Debug, Serialize)]
+pub struct BookReport {
+    /// `live` or `stale`.
+    pub state: &'static str,
+    /// Why it is stale.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// The ten best bids of the depth stream, best first: price and quantity.
+    pub bids: Vec<[String; 2]>,
+    /// The ten best asks, likewise.
+    pub asks: Vec<[String; 2]>,
+    /// All levels held: bids, asks.
+    pub depth: [usize; 2],
+}
+
+/// The account at the end of a journal.
+#[derive(Clone, Debug, Serialize)]
+pub struct Account {
+    /// Equity, exact.
+    pub equity: String,
+    /// Cash, exact.
+    pub cash: String,
+    /// Fills.
+    pub fills: u64,
+    /// Decisions.
+    pub decisions: u64,
+    /// Whether every fill of the journal is what the engine computes.
+    pub fills_equal: u64,
+    /// Fills that differ.
+    pub fills_different: u64,
+    /// The newest record.
+    pub last_seq: u64,
+}
+
+/// Replays captures of one venue as one tape, in the order given.
+///
+/// # Errors
+/// When an input cannot be read, or names more instruments than an engine holds.
+pub fn captures(venue: Venue, paths: &[PathBuf]) -> Result<Replay, ReplayError> {
+    let instruments = discover(venue, paths)?;
+    let engine = Engine::new(market_only(instruments));
+    let mut tape = Tape::new(venue, engine);
+    let mut inputs = Vec::new();
+    for path in paths {
+        let before = tape.marks();
+        let mut frames = vec![0_u64; tape.engine.cells().len()];
+        let mut progress = Progress::new(path);
+        for_each_line(path, venue, |received, text| {
+            progress.line();
+            tape.frame(received, text, &mut frames);
+        })?;
+        progress.done();
+        inputs.push(tape.report(path, &before, &frames));
+    }
+    Ok(Replay { inputs, state_hash: hex(&tape.engine.state_hash()), account: None })
+}
+
+/// A setup that looks at markets and trades nothing.
+#[must_use]
+pub fn market_only(instruments: Vec<Instrument>) -> Setup {
+    let limits = Limits {
+        position_cap_bps: 0,
+        exposure_cap_bps: 0,
+        min_order: Cash::ZERO,
+        deadband_bps: 0,
+        drawdown_bps: u32::MAX,
+        min_confidence: u32::MAX,
+        max_spread_bps: 0,
+    };
+    Setup { instruments, capital: Cash::ZERO, limits, terms: Vec::new(), seed: 0 }
+}
+
+/// The instruments that the captures name, in order of appearance.
+fn discover(venue: Venue, paths: &[PathBuf]) -> Result<Vec<Instrument>, ReplayError> {
+    let mut session = Session::capture(venue);
+    for path in paths {
+        for_each_line(path, venue, |received, text| {
+            session.handle_frame(received.unwrap_or_default(), text);
+            while session.poll_update().is_some() {}
+        })?;
+    }
+    let listings = session.reader().listings();
+    if listings.is_empty() {
+        let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+        return Err(ReplayError(format!(
+            "{}: no frame of {venue} in it; is --venue right?",
+            paths.join(", ")
+        )));
+    }
+    if listings.len() >= MAX_INSTRUMENTS {
+        return Err(ReplayError(format!(
+            "the captures name {MAX_INSTRUMENTS} instruments or more; replay fewer at once"
+        )));
+    }
+    Ok(listings.iter().map(|listing| listing.instrument.clone()).collect())
+}
+
+/// A running replay of captures.
+struct Tape {
+    venue: Venue,
+    session: Session,
+    synchroniser: Synchroniser,
+    engine: Engine,
+    now: Time,
+    seq: u64,
+    late: Vec<u64>,
+}
+
+/// Counters of a cell when an input began.
+type Mark = (Counters, u64, u64);
+
+impl Tape {
+    fn new(venue: Venue, engine: Engine) -> Self {
+        let late = vec![0; engine.cells().len()];
+        let session = Session::capture(venue);
+        let synchroniser = Synchroniser::new(HOLD_NS);
+        Self { venue, session, synchroniser, engine, now: Time(1), seq: 0, late }
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        let late = self.late.iter();
+        self.engine
+            .cells()
+            .iter()
+            .zip(late)
+            .map(|(cell, late)| (cell.book.counters().clone(), cell.trades, *late))
+            .collect()
+    }
+
+    fn frame(&mut self, received: Option<Time>, text: &str, frames: &mut [u64]) {
+        self.now = received.unwrap_or_else(|| self.now.plus(STAMPLESS_STEP_NS)).max(self.now);
+        self.session.handle_frame(self.now, text);
+        while let Some(update) = self.session.poll_update() {
+            if received.is_none() {
+                self.now = self.now.max(update.venue_time);
+            }
+            self.synchroniser.push(update, self.now);
+        }
+        self.count(text, frames);
+        self.release(self.now);
+    }
+
+    /// A frame counts for the instruments that it names, and for all when it names none.
+    fn count(&self, text: &str, frames: &mut [u64]) {
+        if frames.len() == 1 {
+            frames[0] += 1;
+            return;
+        }
+        let named: Vec<usize> = self.session.reader().named(text);
+        if named.is_empty() {
+            frames.iter_mut().for_each(|count| *count += 1);
+        }
+        for place in named {
+            frames[place] += 1;
+        }
+    }
+
+    fn release(&mut self, until: Time) {
+        while let Some(update) = self.synchroniser.poll(until) {
+            self.late[update.instrument.index()] += u64::from(update.late);
+            self.seq += 1;
+            let record = Record { seq: self.seq, at: self.now, event: Event::Market(update) };
+            self.engine.handle(&record);
+            while let Some(output) = self.engine.poll() {
+                if let Output::Resync { instrument, .. } = output {
+                    self.session.resync(self.now, instrument);
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        self.release(Time(u64::MAX));
+    }
+
+    fn report(&mut self, path: &Path, before: &[Mark], frames: &[u64]) -> Input {
+        // What this input still holds back belongs to it.
+        self.finish();
+        let instruments = &self.engine.setup().instruments;
+        let cells = self.engine.cells().iter().zip(instruments);
+        let instruments = cells
+            .zip(before)
+            .zip(frames)
+            .zip(&self.late)
+            .filter(|(((_, _), frames), _)| **frames > 0)
+            .map(|((((cell, instrument), before), frames), late)| {
+                let name = instrument.symbol.to_string();
+                instrument_report(name, cell, instrument, before, *frames, *late)
+            })
+            .collect();
+        Input {
+            path: path.display().to_string(),
+            venue: self.venue.name().to_owned(),
+            instruments,
+            troubles: self.session.status().last_error.clone().into_iter().collect(),
+        }
+    }
+}
+
+fn instrument_report(
+    name: String,
+    cell: &Cell,
+    instrument: &Instrument,
+    (before, trades, late_before): &Mark,
+    frames: u64,
+    late: u64,
+) -> InstrumentReport {
+    let counters = cell.book.counters();
+    let gaps = GapReason::ALL.into_iter().filter(|reason| *reason != GapReason::Unsynced).map(|reason| {
+        (reason.name(), counters.gaps[reason as usize] - before.gaps[reason as usize])
+    });
+    InstrumentReport {
+        instrument: name,
+        frames,
+        events: counters.events - before.events,
+        trades: cell.trades - trades,
+        resyncs: counters.resyncs - before.resyncs,
+        gaps: gaps.collect(),
+        checksums: Checksums {
+            verified: counters.checksums_verified - before.checksums_verified,
+            failed: counters.checksums_failed - before.checksums_failed,
+        },
+        bbo_checks: BboChecks {
+            equal: counters.touches_equal - before.touches_equal,
+            different: counters.touches_different - before.touches_different,
+        },
+        book: book_report(cell, instrument),
+        last_venue_time_ns: cell.venue_time.0,
+        late: late - late_before,
+    }
+}
+
+fn book_report(cell: &Cell, instrument: &Instrument) -> BookReport {
+    let levels = |side: Side| {
+        let text = |level: Level| {
+            [instrument.price_text(level.price).to_string(), instrument.qty_text(level.qty).to_string()]
+        };
+        cell.book.ladder(side).take(SHOWN_LEVELS).map(text).collect()
+    };
+    let (state, reason) = match cell.book.state() {
+        BookState::Live { .. } => ("live", None),
+        BookState::Stale { reason, .. } => ("stale", Some(reason.name())),
+    };
+    let depth = [cell.book.len(Side::Buy), cell.book.len(Side::Sell)];
+    BookReport { state, reason, bids: levels(Side::Buy), asks: levels(Side::Sell), depth }
+}
+
+/// Replays a journal: a folder of day files, or one of them.
+///
+/// # Errors
+/// When it cannot be read, or was made by a build that sees the market otherwise.
+pub fn journals(path: &Path, policy: Option<Policy>) -> Result<Replay, ReplayError> {
+    let failed = |error: JournalError| ReplayError(format!("{}: {error}", path.display()));
+    let mut fold = JournalFold::new(policy);
+    let mut progress = Progress::new(path);
+    if path.is_dir() {
+        let mut reader = journal::read_dir(path).map_err(failed)?;
+        while let Some(item) = reader.next_item().map_err(failed)? {
+            progress.line();
+            fold.item(&item)?;
+        }
+    } else {
+        let disk = journal::FileDisk::open_read(path)
+            .map_err(|error| ReplayError(format!("{}: {error}", path.display())))?;
+        let mut reader = journal::Reader::open(disk).map_err(failed)?;
+        while let Some(item) = reader.next_item().map_err(failed)? {
+            progress.line();
+            fold.item(&item)?;
+        }
+    }
+    progress.done();
+    fold.report(path)
+}
+
+/// The fold of a journal's items.
+struct JournalFold {
+    engine: Option<Engine>,
+    policy: Option<Policy>,
+    /// Fills that the engine computed and the journal has not confirmed yet.
+    expected: Vec<Report>,
+    records: Vec<u64>,
+    late: Vec<u64>,
+    troubles: Vec<String>,
+    decisions: u64,
+    fills: u64,
+    equal: u64,
+    different: u64,
+}
+
+impl JournalFold {
+    const fn new(policy: Option<Policy>) -> Self {
+        Self {
+            engine: None,
+            policy,
+            expected: Vec::new(),
+            records: Vec::new(),
+            late: Vec::new(),
+            troubles: Vec::new(),
+            decisions: 0,
+            fills: 0,
+            equal: 0,
+            different: 0,
+        }
+    }
+
+    fn item(&mut self, item: &Item<'_>) -> Result<(), ReplayError> {
+        match item {
+            Item::Run(header) => self.begin(header)?,
+            Item::Batch { first_seq, count, bytes, .. } => {
+                for record in Decoder::new(*first_seq, *count, bytes) {
+                    match record {
+                        Ok(record) => self.record(&record),
+                        Err(error) => {
+                            self.troubles.push(format!("batch at {first_seq}: {error}"));
+                            break;
+                        }
+                    }
+                }
+            }
+            Item::Missing { from_seq, to_seq } => {
+                self.troubles.push(format!("records {from_seq} to {to_seq} are missing"));
+            }
+            Item::Damaged { offset, bytes, reason } => {
+                self.troubles.push(format!("{bytes} bytes at {offset}: {reason}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, header: &journal::Header) -> Result<(), ReplayError> {
+        let ours = tickerml_shared::schema::schema_id();
+        if header.schema_id != ours.0 {
+            return Err(ReplayError(format!(
+                "the journal was written under schema {}, this build is {ours}: replay it with the build that wrote it",
+                hex(&header.schema_id)
+            )));
+        }
+        let setup: Setup = postcard::from_bytes(&header.instruments)
+            .map_err(|error| ReplayError(format!("the journal's instrument table: {error}")))?;
+        match &mut self.engine {
+            Some(engine) => engine.rebase(setup).map_err(|error| ReplayError(error.to_string())),
+            None => {
+                self.records = vec![0; setup.instruments.len()];
+                self.late = vec![0; setup.instruments.len()];
+                self.engine = Some(Engine::new(setup));
+                Ok(())
+            }
+        }
+    }
+
+    fn record(&mut self, record: &Record) {
+        let Some(engine) = &mut self.engine else { return };
+        if let Event::Market(update) = &record.event
+            && let Some(count) = self.records.get_mut(update.instrument.index())
+        {
+            *count += 1;
+            self.late[update.instrument.index()] += u64::from(update.late);
+        }
+        if let Some(policy) = self.policy {
+            match record.event {
+                Event::Market(_) | Event::Pulse | Event::Operator(_) => {
+                    ask_again(engine, record, policy, &mut self.decisions, &mut self.fills);
+                }
+                Event::Decision(_) | Event::Report(_) | Event::Mark(_) => {}
+            }
+            return;
+        }
+        self.decisions += u64::from(matches!(record.event, Event::Decision(_)));
+        if let Event::Report(report) = &record.event {
+            self.compare(report);
+        }
+        let Some(engine) = &mut self.engine else { return };
+        engine.handle(record);
+        while let Some(output) = engine.poll() {
+            if let Output::Report(report) = output {
+                self.expected.push(report);
+            }
+        }
+    }
+
+    fn compare(&mut self, report: &Report) {
+        if matches!(report.outcome, Outcome::Rejected(Reject::Void)) {
+            self.expected.retain(|expected| expected.order != report.order);
+            return;
+        }
+        let place = self.expected.iter().position(|expected| expected.order == report.order);
+        let Some(place) = place else { return };
+        let same = self.expected.remove(place) == *report;
+        self.fills += u64::from(matches!(report.outcome, Outcome::Filled(_)));
+        self.equal += u64::from(same);
+        self.different += u64::from(!same);
+    }
+
+    fn report(self, path: &Path) -> Result<Replay, ReplayError> {
+        let Some(engine) = self.engine else {
+            return Err(ReplayError(format!("{}: no run in it; is it a journal?", path.display())));
+        };
+        let zero = (Counters::default(), 0, 0);
+        let cells = engine.cells().iter().zip(&engine.setup().instruments);
+        let instruments = cells
+            .zip(&self.records)
+            .zip(&self.late)
+            .map(|(((cell, instrument), records), late)| {
+                let name = format!("{} {}", instrument.venue, instrument.symbol);
+                instrument_report(name, cell, instrument, &zero, *records, *late)
+            })
+            .collect();
+        let account = Account {
+            equity: engine.equity().to_string(),
+            cash: engine.ledger().cash().to_string(),
+            fills: self.fills,
+            decisions: self.decisions,
+            fills_equal: self.equal,
+            fills_different: self.different,
+            last_seq: engine.seq(),
+        };
+        let input = Input {
+            path: path.display().to_string(),
+            venue: "journal".to_owned(),
+            instruments,
+            troubles: self.troubles,
+        };
+        let state_hash = hex(&engine.state_hash());
+        Ok(Replay { inputs: vec![input], state_hash, account: Some(account) })
+    }
+}
+
+/// Folds a logged market event or pulse and everything that a policy makes of it. Derived events
+/// share the record's number and time.
+fn ask_again(engine: &mut Engine, record: &Record, policy: Policy, decisions: &mut u64, fills: &mut u64) {
+    let mut events = VecDeque::from([record.event.clone()]);
+    while let Some(event) = events.pop_front() {
+        engine.handle(&Record { seq: record.seq, at: record.at, event });
+        while let Some(output) = engine.poll() {
+            match output {
+                Output::Ask { instrument, asked } => {
+                    *decisions += 1;
+                    let action = policy.answer(engine.window(instrument));
+                    let decision = Decision { instrument, asked, action, latency_ns: 0 };
+                    events.push_back(Event::Decision(decision));
+                }
+                Output::Report(report) => {
+                    *fills += u64::from(matches!(report.outcome, Outcome::Filled(_)));
+                    events.push_back(Event::Report(report));
+                }
+                Output::Mark(mark) => events.push_back(Event::Mark(mark)),
+                Output::Halt(cause) => events.push_back(Event::Operator(Operator::Halt(cause))),
+                Output::Resync { .. } | Output::Verdict { .. } | Output::Step(_) => {}
+            }
+        }
+    }
+}
+
+/// The lines of a capture, decompressed, with their receive stamps. Understands plain
+/// `<stamp> <frame>` lines (nanoseconds or seconds), bare frames, and cryptofeed's recordings.
+fn for_each_line(
+    path: &Path,
+    venue: Venue,
+    mut each: impl FnMut(Option<Time>, &str),
+) -> Result<(), ReplayError> {
+    let failed = |error: io::Error| {
+        ReplayError(format!("{}: {error}: is it a capture that this user can read?", path.display()))
+    };
+    let mut reader = open(path).map_err(failed)?;
+    let session = Session::capture(venue);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = (&mut reader).take(MAX_LINE_BYTES as u64).read_until(b'\n', &mut line);
+        if read.map_err(failed)? == 0 {
+            return Ok(());
+        }
+        // A damaged line is a damaged frame, not a damaged capture.
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end();
+        if text.is_empty() {
+            continue;
+        }
+        match split(text) {
+            Line::Frame(received, frame) => each(received, frame),
+            Line::Reply { received, url, body } => {
+                let symbol = url.split_once("symbol=").map(|(_, rest)| rest.split('&').next().unwrap_or(rest));
+                let wrapped = symbol.and_then(|symbol| session.dialect().capture_snapshot(symbol, body));
+                if let Some(wrapped) = wrapped {
+                    each(received, &wrapped);
+                }
+            }
+            Line::Note => {}
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    let mut file = BufReader::new(File::open(path)?);
+    let magic = file.fill_buf()?;
+    Ok(if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        Box::new(BufReader::new(zstd::stream::read::Decoder::with_buffer(file)?))
+    } else if magic.starts_with(&[0x1f, 0x8b]) {
+        Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(file)))
+    } else {
+        Box::new(file)
+    })
+}
+
+/// What a line of a capture is.
+#[derive(Debug, PartialEq, Eq)]
+enum Line<'a> {
+    Frame(Option<Time>, &'a str),
+    /// A REST answer of a cryptofeed recording.
+    Reply { received: Option<Time>, url: &'a str, body: &'a str },
+    /// Something that no venue sent.
+    Note,
+}
+
+fn split(line: &str) -> Line<'_> {
+    if let Some((url, rest)) = line.split_once(" -> ") && url.starts_with("http") {
+        return match rest.split_once(": ") {
+            Some((stamp, body)) => Line::Reply { received: self::stamp(stamp), url, body },
+            None => Line::Note,
+        };
+    }
+    if line.starts_with("wss:") || line.starts_with("ws:") || line.starts_with("configuration:") {
+        return Line::Note;
+    }
+    match line.split_once(' ') {
+        Some((first, frame)) => match stamp(first.trim_end_matches(':')) {
+            Some(received) => Line::Frame(Some(received), frame),
+            None => Line::Frame(None, line),
+        },
+        None => Line::Frame(None, line),
+    }
+}
+
+/// Nanoseconds as an integer, or seconds with or without decimals.
+fn stamp(text: &str) -> Option<Time> {
+    if !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return None;
+    }
+    match text.split_once('.') {
+        None => text.parse().ok().map(Time::from_epoch),
+        Some((whole, fraction)) => {
+            let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+            let seconds: u64 = whole.parse().ok()?;
+            Some(Time(seconds.checked_mul(1_000_000_000)?.checked_add(digits.parse().ok()?)?))
+        }
+    }
+}
+
+/// Lines done, on a terminal.
+struct Progress {
+    name: String,
+    lines: u64,
+    shown: bool,
+    terminal: bool,
+}
+
+impl Progress {
+    fn new(path: &Path) -> Self {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self { name, lines: 0, shown: false, terminal: io::stderr().is_terminal() }
+    }
+
+    fn line(&mut self) {
+        self.lines += 1;
+        if self.terminal && self.lines.is_multiple_of(PROGRESS_LINES) {
+            eprint!("\r{}: {} lines", self.name, self.lines);
+            self.shown = true;
+        }
+    }
+
+    fn done(&self) {
+        if self.shown {
+            eprintln!("\r{}: {} lines, done", self.name, self.lines);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_line_is_told_apart() {
+        let frame = |stamp: u64, text| Line::Frame(Some(Time(stamp)), text);
+        assert_eq!(split(r#"1723161253937085768 {"a":1}"#), frame(1_723_161_253_937_085_768, r#"{"a":1}"#));
+        assert_eq!(split(r#"1633998512.0633569: {"a":1}"#), frame(1_633_998_512_063_356_900, r#"{"a":1}"#));
+        assert_eq!(split(r#"{"a": 1}"#), Line::Frame(None, r#"{"a": 1}"#));
+        assert_eq!(split("wss://x <-> 1.5"), Line::Note);
+        assert_eq!(
+            split("https://x/depth?symbol=A&limit=5 -> 1.5: {}"),
+            Line::Reply { received: Some(Time(1_500_000_000)), url: "https://x/depth?symbol=A&limit=5", body: "{}" }
+        );
+    }
+}

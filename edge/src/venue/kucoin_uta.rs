@@ -1,0 +1,357 @@
+//! KuCoin's unified feed ("UTA" or "Pro"): no token, and the snapshot comes in the stream.
+//!
+//! Spot and futures have hosts of their own, so the instruments of one connection are all the one
+//! or all the other. Frames come as binary messages that hold UTF-8 JSON. Each depth message says
+//! the range of numbers that it covers (`O` to `C`); levels that leave the 500 that the venue
+//! maintains are deleted by it. Quantities of futures are lots.
+//!
+//! Source: www.kucoin.com/docs-new, "UTA WebSocket": orderbook, trade, mark price, funding fee.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+use tickerml_shared::event::{DepthKind, Funding, RATE_SCALE};
+use tickerml_shared::instrument::{Instrument, Kind};
+use tickerml_shared::num::Price;
+use tickerml_shared::time::{MINUTES, SECONDS, Time};
+
+use super::dialect::Limits;
+use super::reader::{Reader, Unreadable};
+use super::sync::{Ids, Rule};
+use super::wire::{Row, bare, integer, levels, nearest, shortened, side, stamp};
+use super::{Cue, Endpoint, Transmit};
+
+/// The venue asks for a ping every 18 seconds and allows one a second.
+const PING_NS: u64 = 15 * SECONDS;
+
+/// The dialect of one connection.
+#[derive(Debug, Default)]
+pub struct KucoinUta {
+    /// What was said about a contract so far, by place in the reader.
+    funding: Vec<Option<Funding>>,
+}
+
+#[derive(Deserialize)]
+struct Head<'a> {
+    /// Topic and kind of trade: `obu.SPOT`.
+    #[serde(borrow, rename = "T")]
+    topic: Option<Cow<'a, str>>,
+    #[serde(rename = "t")]
+    kind: Option<&'a str>,
+    /// When the venue's gateway sent it.
+    #[serde(borrow, rename = "P")]
+    sent: Option<&'a RawValue>,
+    #[serde(borrow, rename = "d")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    msg: Option<Cow<'a, str>>,
+    /// `true` on the wire, `"true"` in the documents.
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Book<'a> {
+    #[serde(borrow, rename = "s")]
+    symbol: Cow<'a, str>,
+    #[serde(borrow, rename = "O")]
+    first: &'a RawValue,
+    #[serde(borrow, rename = "C")]
+    last: &'a RawValue,
+    #[serde(borrow, rename = "M")]
+    time: Option<&'a RawValue>,
+    #[serde(borrow, rename = "a", default)]
+    asks: Vec<Row<'a>>,
+    #[serde(borrow, rename = "b", default)]
+    bids: Vec<Row<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Trade<'a> {
+    #[serde(borrow, rename = "s")]
+    symbol: Cow<'a, str>,
+    #[serde(rename = "S")]
+    side: &'a str,
+    #[serde(borrow, rename = "p")]
+    price: &'a RawValue,
+    #[serde(borrow, rename = "q")]
+    qty: &'a RawValue,
+    #[serde(borrow, rename = "ti")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, rename = "M")]
+    time: Option<&'a RawValue>,
+}
+
+/// Mark price and funding fee.
+#[derive(Deserialize)]
+struct Contract<'a> {
+    #[serde(borrow, rename = "s")]
+    symbol: Cow<'a, str>,
+    #[serde(borrow, rename = "mp")]
+    mark: Option<&'a RawValue>,
+    #[serde(borrow, rename = "ip")]
+    index: Option<&'a RawValue>,
+    /// Of mark prices; funding fees have only the gateway's.
+    #[serde(borrow, rename = "ts")]
+    time: Option<&'a RawValue>,
+    #[serde(borrow, rename = "fr")]
+    rate: Option<&'a RawValue>,
+    /// When the interval settles.
+    #[serde(borrow, rename = "nt")]
+    settles: Option<&'a RawValue>,
+    /// The interval in milliseconds.
+    #[serde(borrow, rename = "gl")]
+    interval: Option<&'a RawValue>,
+}
+
+impl KucoinUta {
+    /// A dialect that has seen nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ranges of numbers without holes.
+    #[must_use]
+    pub const fn rule(&self) -> Rule {
+        Rule::Contiguous
+    }
+
+    /// Opens a connection.
+    pub fn start(&mut self, endpoint: &Endpoint, _reader: &Reader) -> Transmit {
+        self.funding.clear();
+        Transmit::Connect {
+            url: endpoint.ws.clone(),
+        }
+    }
+
+    /// Never asked for.
+    ///
+    /// # Errors
+    /// Always: this feed needs no token.
+    pub fn token(&mut self, _body: &str, _endpoint: &Endpoint) -> Result<Transmit, Unreadable> {
+        Err(Unreadable::new("KuCoin's unified feed needs no token"))
+    }
+
+    /// One frame for each book, trade feed, mark price and funding fee: at most 256, where the
+    /// venue allows 300 in ten seconds.
+    pub fn subscribe(&mut self, reader: &Reader) -> Vec<String> {
+        let mut frames = Vec::new();
+        for listing in reader.listings() {
+            let instrument = &listing.instrument;
+            frames.push(book_request("subscribe", instrument));
+            frames.push(
+                json!({
+                    "id": "1",
+                    "action": "subscribe",
+                    "channel": "trade",
+                    "tradeType": trade_type(instrument),
+                    "symbol": instrument.symbol.as_str(),
+                })
+                .to_string(),
+            );
+            if instrument.kind == Kind::Spot {
+                continue;
+            }
+            frames.extend(["mark-price", "funding-fee"].map(|channel| {
+                json!({
+                    "id": "1",
+                    "action": "subscribe",
+                    "channel": channel,
+                    "symbol": instrument.symbol.as_str(),
+                })
+                .to_string()
+            }));
+        }
+        frames
+    }
+
+    /// Subscriptions before the welcome are lost.
+    #[must_use]
+    pub const fn waits_for_welcome(&self) -> bool {
+        true
+    }
+
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when it is not what the venue documents.
+    pub fn frame(&mut self, text: &str, reader: &mut Reader) -> Result<Cue, Unreadable> {
+        let head: Head<'_> = serde_json::from_str(text)?;
+        let (Some(topic), Some(data)) = (head.topic.as_deref(), head.data) else {
+            return Ok(answer(head));
+        };
+        match topic.split_once('.').map_or(topic, |(topic, _)| topic) {
+            "obu" => book(head.kind == Some("snapshot"), data, reader)?,
+            "trade" => trade(data, reader)?,
+            "mark-price" | "funding-fee" => self.contract(stamp(head.sent), data, reader)?,
+            _ => {}
+        }
+        Ok(Cue::None)
+    }
+
+    /// Mark price every second and rate every minute, in frames of their own: each is reported
+    /// together with what the other said last.
+    fn contract(
+        &mut self,
+        sent: Time,
+        data: &RawValue,
+        reader: &mut Reader,
+    ) -> Result<(), Unreadable> {
+        let contract: Contract<'_> = serde_json::from_str(data.get())?;
+        let Some(place) = reader.find(&contract.symbol) else {
+            return Ok(());
+        };
+        let scale = reader.listings()[place].instrument.price_scale;
+        if self.funding.len() <= place {
+            self.funding.resize(place + 1, None);
+        }
+        let mut funding = self.funding[place].unwrap_or(Funding {
+            mark: Price(0),
+            index: Price(0),
+            rate: None,
+            predicted: None,
+            settles: Time::UNKNOWN,
+            interval_s: 0,
+        });
+        if let Some(mark) = contract.mark {
+            funding.mark = Price(nearest(bare(mark), scale)?);
+        }
+        if let Some(index) = contract.index {
+            funding.index = Price(nearest(bare(index), scale)?);
+        }
+        if let Some(rate) = contract.rate {
+            funding.rate = Some(nearest(bare(rate), RATE_SCALE)?);
+            funding.settles = stamp(contract.settles);
+            let interval = contract.interval.map(integer).transpose()?.unwrap_or(0);
+            funding.interval_s = u32::try_from(interval / 1000).unwrap_or(0);
+        }
+        self.funding[place] = Some(funding);
+        let time = match contract.time {
+            Some(time) => stamp(Some(time)),
+            None => sent,
+        };
+        reader.funding(place, time, funding);
+        Ok(())
+    }
+
+    /// Never asked for.
+    ///
+    /// # Errors
+    /// Always: the snapshot comes in the stream.
+    pub fn snapshot(
+        &mut self,
+        _place: usize,
+        _body: &str,
+        _reader: &mut Reader,
+    ) -> Result<(), Unreadable> {
+        Err(Unreadable::new(
+            "KuCoin's unified feed sends its snapshots in the stream",
+        ))
+    }
+
+    /// Subscribes one book anew, which brings its snapshot.
+    pub fn refresh(
+        &mut self,
+        place: usize,
+        _endpoint: &Endpoint,
+        reader: &Reader,
+    ) -> Vec<Transmit> {
+        let instrument = &reader.listings()[place].instrument;
+        ["unsubscribe", "subscribe"]
+            .map(|action| Transmit::Send(book_request(action, instrument)))
+            .into()
+    }
+
+    /// An application ping.
+    #[must_use]
+    pub fn keepalive(&self) -> Option<(u64, String)> {
+        Some((PING_NS, r#"{"id":"1","type":"ping"}"#.to_owned()))
+    }
+
+    /// Each ping is answered, so two missed answers mean a dead connection; a book may rest for
+    /// minutes, and a snapshot takes up to six seconds. The venue documents no longest life of a
+    /// connection; a daily one keeps to servers that are in service.
+    #[must_use]
+    pub const fn limits(&self) -> Limits {
+        Limits {
+            silence: 2 * PING_NS,
+            stale: 5 * MINUTES,
+            snapshot: 15 * SECONDS,
+            max_age: 23 * 60 * MINUTES,
+            refresh_capacity: 10,
+            refresh_every: MINUTES / 30,
+        }
+    }
+}
+
+/// A frame that is no data.
+fn answer(head: Head<'_>) -> Cue {
+    if head.message.as_deref() == Some("welcome") {
+        return Cue::Welcome;
+    }
+    match head.result.map(bare) {
+        Some("false") => Cue::Refused(head.msg.or(head.message).unwrap_or_default().into_owned()),
+        _ => Cue::None,
+    }
+}
+
+fn book(is_snapshot: bool, data: &RawValue, reader: &mut Reader) -> Result<(), Unreadable> {
+    let book: Book<'_> = serde_json::from_str(data.get())?;
+    let Some(place) = reader.find(&book.symbol) else {
+        return Ok(());
+    };
+    let (first, last) = (integer(book.first)?, integer(book.last)?);
+    let scale = reader.listings()[place].instrument.qty_scale;
+    let (bids, asks) = (levels(&book.bids, scale), levels(&book.asks, scale));
+    let time = stamp(book.time);
+    if is_snapshot {
+        let whole = DepthKind::Snapshot {
+            truncated: false,
+            limit: 0,
+        };
+        reader.snapshot(place, whole, last, time, None, bids, asks)
+    } else {
+        let ids = Ids {
+            first,
+            last,
+            previous: 0,
+        };
+        reader.delta(place, ids, time, None, bids, asks)
+    }
+}
+
+fn trade(data: &RawValue, reader: &mut Reader) -> Result<(), Unreadable> {
+    let trade: Trade<'_> = serde_json::from_str(data.get())?;
+    let Some(place) = reader.find(&trade.symbol) else {
+        return Ok(());
+    };
+    let id = trade.id.and_then(|id| integer(id).ok()).unwrap_or(0);
+    let scale = reader.listings()[place].instrument.qty_scale;
+    let level = (bare(trade.price), shortened(bare(trade.qty), scale));
+    reader.trade(place, stamp(trade.time), id, level, side(trade.side)?)
+}
+
+fn trade_type(instrument: &Instrument) -> &'static str {
+    if instrument.kind == Kind::Spot {
+        "SPOT"
+    } else {
+        "FUTURES"
+    }
+}
+
+fn book_request(action: &str, instrument: &Instrument) -> String {
+    json!({
+        "id": "1",
+        "action": action,
+        "channel": "obu",
+        "tradeType": trade_type(instrument),
+        "symbol": instrument.symbol.as_str(),
+        "depth": "increment@10ms",
+    })
+    .to_string()
+}

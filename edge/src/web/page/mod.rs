@@ -1,0 +1,281 @@
+//! The pages, rendered whole on the server.
+//!
+//! A page is a fixed shell with named parts. The shell is sent once; the event stream sends the
+//! parts that changed, rendered by the same functions, so what the browser shows first and what it
+//! shows later come from one place. Nothing here knows about HTTP.
+
+mod machine;
+mod market;
+mod money;
+mod pieces;
+mod table;
+
+use super::{
+    html::{Html, Markup, clock, money as amount, put},
+    snapshot::{ALARMS, FILLS, Snapshot},
+};
+use pieces::{or_dash, state};
+
+/// Fills on the overview; the page of decisions has all.
+const RECENT_FILLS: usize = 8;
+/// Alarms on the overview; the system page has all.
+const RECENT_ALARMS: usize = 5;
+
+/// The pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    /// Mode, money, positions, the last fills and decisions.
+    Overview,
+    /// Sessions, books and the gap ledger.
+    Venues,
+    /// Decisions, fills and features.
+    Decisions,
+    /// Build, model, process, alarms.
+    System,
+}
+
+impl View {
+    /// All, in the order of the navigation.
+    pub(super) const ALL: [Self; 4] = [Self::Overview, Self::Venues, Self::Decisions, Self::System];
+
+    /// Its name in `/events?view=…`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Overview => "overview",
+            Self::Venues => "venues",
+            Self::Decisions => "decisions",
+            Self::System => "system",
+        }
+    }
+
+    /// Its address.
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Overview => "/",
+            Self::Venues => "/venues",
+            Self::Decisions => "/decisions",
+            Self::System => "/system",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Overview => "Overview",
+            Self::Venues => "Venues",
+            Self::Decisions => "Decisions",
+            Self::System => "System",
+        }
+    }
+
+    /// The sections below the head of the page.
+    fn sections(self) -> &'static [Section] {
+        match self {
+            Self::Overview => OVERVIEW,
+            Self::Venues => VENUES,
+            Self::Decisions => DECISIONS,
+            Self::System => SYSTEM,
+        }
+    }
+}
+
+/// A part under a heading.
+struct Section {
+    id: &'static str,
+    title: &'static str,
+    /// Columns of twelve on a wide screen, as a class.
+    width: &'static str,
+    render: fn(&mut Html, &Snapshot),
+}
+
+const fn section(
+    id: &'static str,
+    title: &'static str,
+    width: &'static str,
+    render: fn(&mut Html, &Snapshot),
+) -> Section {
+    Section {
+        id,
+        title,
+        width,
+        render,
+    }
+}
+
+const OVERVIEW: &[Section] = &[
+    section("halts", "Halts", "w12", machine::halts),
+    section("feeds", "Feeds", "w12", market::feeds),
+    section("positions", "Positions", "w6", money::positions),
+    section("orders", "Orders", "w6", money::orders),
+    section("fills", "Last fills", "w7", |h, s| {
+        money::fills(h, s, RECENT_FILLS)
+    }),
+    section("decisions", "Last decisions", "w5", money::last_decisions),
+    section("alarms", "Alarms", "w7", |h, s| {
+        machine::alarms(h, s, RECENT_ALARMS)
+    }),
+    section("model", "Model", "w5", machine::model),
+];
+const VENUES: &[Section] = &[
+    section("sessions", "Sessions", "w12", market::sessions),
+    section("books", "Books", "w12", market::books),
+    section("faults", "Integrity since start", "w12", market::faults),
+    section("gaps", "Gap ledger", "w12", market::gaps),
+];
+const DECISIONS: &[Section] = &[
+    section("decisions", "Decisions", "w6", money::decisions),
+    section("fills", "Fills", "w6", |h, s| money::fills(h, s, FILLS)),
+    section("features", "Features now", "w12", market::features),
+];
+const SYSTEM: &[Section] = &[
+    section("host", "Process and host", "w4", machine::host),
+    section("journal", "Journal", "w4", machine::journal),
+    section("model", "Model", "w4", machine::model),
+    section("build", "Build", "w4", machine::build),
+    section("channels", "Channels", "w8", machine::channels),
+    section("halts", "Halts", "w12", machine::halts),
+    section("alarms", "Alarms", "w12", |h, s| {
+        machine::alarms(h, s, ALARMS)
+    }),
+];
+
+/// One named piece of a page that changes with the snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    /// Its name, unique on the page.
+    pub(super) id: &'static str,
+    /// Its content.
+    pub(super) html: Markup,
+}
+
+/// A page's content at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Content {
+    /// The document's title.
+    pub(super) title: String,
+    /// Time of the snapshot, `HH:MM:SS` UTC.
+    pub(super) at: String,
+    /// The parts. Their order is the same for every content of a view.
+    pub(super) parts: Vec<Part>,
+}
+
+/// Renders every part of a view. `silent_s` is how long the desk has published nothing, or zero.
+pub(super) fn content(view: View, s: &Snapshot, silent_s: u64) -> Content {
+    fn part(id: &'static str, render: impl FnOnce(&mut Html)) -> Part {
+        let mut h = Html::new();
+        render(&mut h);
+        Part {
+            id,
+            html: h.finish(),
+        }
+    }
+    let mut parts = vec![part("state", |h| pieces::mode(h, s, silent_s))];
+    if view == View::Overview {
+        parts.push(part("account", |h| money::account(h, s)));
+        parts.push(part("chart", |h| super::chart::equity(h, &s.account)));
+        parts.push(part("stats", |h| money::stats(h, s)));
+    } else {
+        parts.push(part("brief", |h| money::brief(h, s)));
+    }
+    parts.extend(
+        view.sections()
+            .iter()
+            .map(|x| part(x.id, |h| (x.render)(h, s))),
+    );
+    let word = match state(s, silent_s).1 {
+        "running" => String::new(),
+        word => format!(" {}", word.to_uppercase()),
+    };
+    let title = format!("{}{word} {} · TickerML", s.mode, amount(s.account.equity));
+    Content {
+        title,
+        at: clock(s.now_ns),
+        parts,
+    }
+}
+
+/// A whole page. `css` and `js` are the addresses of the assets.
+pub(super) fn document(view: View, s: &Snapshot, content: &Content, css: &str, js: &str) -> Markup {
+    let mut h = Html::new();
+    let h = &mut h;
+    head(h, &content.title, css, Some(js));
+    put!(h; r#"<body data-view=""# (view.name()) r#"">"# [header(h, Some(view), &content.at)]
+        r#"<main id="main" tabindex="-1"><h1 class="vh">"# (view.title()) "</h1>");
+    if view == View::Overview {
+        put!(h; r#"<section class="hero" aria-label="Account">"#
+            r#"<div class="state" data-part="state" aria-live="polite">"# [slot(h, content, "state")]
+            r#"</div><div data-part="account">"# [slot(h, content, "account")]
+            r#"</div><div class="equity" data-part="chart">"# [slot(h, content, "chart")]
+            r#"</div><div data-part="stats">"# [slot(h, content, "stats")] "</div></section>");
+    } else {
+        put!(h; r#"<section class="strip" aria-label="State">"#
+            r#"<div class="state" data-part="state" aria-live="polite">"# [slot(h, content, "state")]
+            r#"</div><div data-part="brief">"# [slot(h, content, "brief")] "</div></section>");
+    }
+    for x in view.sections() {
+        put!(h; r#"<section class=""# (x.width) r#"" aria-labelledby="h-"# (x.id) r#""><h2 id="h-"#
+            (x.id) r#"">"# (x.title) r#"</h2><div data-part=""# (x.id) r#"">"#
+            [slot(h, content, x.id)] "</div></section>");
+    }
+    put!(h; "</main>" [footer(h, s)] "</body></html>");
+    std::mem::take(h).finish()
+}
+
+/// A short page for a request that found nothing.
+pub(super) fn not_found(path: &str, css: &str) -> Markup {
+    let mut h = Html::new();
+    head(&mut h, "Not found · TickerML", css, None);
+    put!(h; "<body>" [header(&mut h, None, "")] r#"<main id="main" tabindex="-1"><h1>Not found</h1>"#
+        "<p>There is no page at <code>" (path) "</code>. The pages are named above.</p></main>"
+        "</body></html>");
+    h.finish()
+}
+
+fn slot(h: &mut Html, content: &Content, id: &'static str) {
+    let part = content.parts.iter().find(|part| part.id == id);
+    debug_assert!(part.is_some(), "the view has no part {id}");
+    if let Some(part) = part {
+        h.append(&part.html);
+    }
+}
+
+fn head(h: &mut Html, title: &str, css: &str, js: Option<&str>) {
+    put!(h; r#"<!doctype html><html lang="en"><head><meta charset="utf-8">"#
+        r#"<meta name="viewport" content="width=device-width, initial-scale=1">"#
+        r#"<meta name="color-scheme" content="light dark">"#
+        r##"<meta name="theme-color" content="#fbfaf8" media="(prefers-color-scheme: light)">"##
+        r##"<meta name="theme-color" content="#101214" media="(prefers-color-scheme: dark)">"##
+        r#"<meta name="robots" content="noindex"><title>"# (title) "</title>"
+        r#"<link rel="icon" href="/assets/icon.svg" type="image/svg+xml">"#
+        r#"<link rel="stylesheet" href=""# (css) r#"">"#);
+    if let Some(js) = js {
+        put!(h; r#"<script defer src=""# (js) r#""></script>"#
+            r#"<noscript><meta http-equiv="refresh" content="5"></noscript>"#);
+    }
+    put!(h; "</head>");
+}
+
+fn header(h: &mut Html, view: Option<View>, at: &str) {
+    put!(h; r##"<a class="skip" href="#main">Skip to content</a><header>"##
+        r#"<a class="brand" href="/">Ticker<b>ML</b></a><nav aria-label="Pages">"#);
+    for other in View::ALL {
+        put!(h; r#"<a href=""# (other.path()));
+        h.raw(if view == Some(other) {
+            r#"" aria-current="page">"#
+        } else {
+            r#"">"#
+        });
+        put!(h; (other.title()) "</a>");
+    }
+    put!(h; "</nav>");
+    if view.is_some() {
+        put!(h; r#"<p class="link" data-link data-tone="idle">as of "# (at) " UTC</p>");
+    }
+    put!(h; "</header>");
+}
+
+fn footer(h: &mut Html, s: &Snapshot) {
+    put!(h; "<footer><p>" (or_dash(&s.node)) " · TickerML " (or_dash(&s.version)) " · schema <code>"
+        (or_dash(&s.schema_id)) "</code> · all times UTC</p><p>"
+        r#"<a href="/api/v1/status">JSON</a> <a href="/metrics">Metrics</a> "#
+        r#"<a href="/health">Health</a> <a href="/ready">Ready</a></p></footer>"#);
+}

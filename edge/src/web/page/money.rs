@@ -1,0 +1,247 @@
+//! The account and what moves it: positions, orders, fills, decisions.
+
+use super::{
+    pieces::{Tone, badge, dash, gain, or_dash, pair, side, stat, time},
+    table::{Col, Shape, number, table, text, wide},
+};
+use crate::web::{
+    html::{
+        Html, UNKNOWN, duration, exact, fixed, int, money, price, put, signed, significant,
+        with_unit,
+    },
+    snapshot::{DECISIONS, Decision, Snapshot, Verdict},
+};
+
+/// Decisions on the overview; their own page has all.
+const RECENT: usize = 8;
+const NS_PER_MS: u64 = 1_000_000;
+
+/// Equity, the day's profit and the drawdown.
+pub(super) fn account(h: &mut Html, s: &Snapshot) {
+    let a = &s.account;
+    put!(h; r#"<p><span class="label">Equity</span> <span class="big">"# (money(a.equity))
+        r#"</span> <span class="quiet">"# (&a.currency) r#"</span></p><p class="under">"#
+        [gain(h, a.day_pnl)] r#" <span class="quiet">today"#);
+    if let (Some(day), Some(equity)) = (a.day_pnl, a.equity)
+        && equity - day > 0.0
+    {
+        put!(h; " (" (with_unit(signed(Some(day / (equity - day) * 100.0), 2), "%")) ")");
+    }
+    put!(h; r#" ·</span> <span class="nowrap">"# (with_unit(fixed(a.drawdown_pct, 2), "%"))
+        r#" <span class="quiet">below high</span></span></p>"#);
+}
+
+/// The rest of the account.
+pub(super) fn stats(h: &mut Html, s: &Snapshot) {
+    let a = &s.account;
+    let plain = |h: &mut Html, label, value| {
+        stat(h, label, |h| {
+            h.text(money(value));
+        });
+    };
+    put!(h; r#"<dl class="stats">"#
+        [stat(h, "Unrealised", |h| gain(h, a.unrealised))]
+        [stat(h, "Realised", |h| gain(h, a.realised))]
+        [plain(h, "Fees paid", a.fees)]
+        [plain(h, "Cash", a.cash)]
+        [plain(h, "High-water mark", a.high_water_mark)]
+        "</dl>");
+}
+
+/// The line of money on the other pages.
+pub(super) fn brief(h: &mut Html, s: &Snapshot) {
+    let a = &s.account;
+    put!(h; r#"<p class="brief"><span class="quiet">Equity</span> "# (money(a.equity)) " "
+        (&a.currency) r#" <span class="nowrap">"# [gain(h, a.day_pnl)]
+        r#" <span class="quiet">today</span></span></p>"#);
+}
+
+/// Open positions.
+pub(super) fn positions(h: &mut Html, s: &Snapshot) {
+    const COLS: &[Col] = &[
+        text("Instrument"),
+        text("Side"),
+        number("Quantity"),
+        number("Average"),
+        number("Mark"),
+        number("Notional"),
+        number("Unrealised"),
+    ];
+    let none = "No open positions.";
+    table(
+        h,
+        Shape::Cards,
+        "Open positions",
+        COLS,
+        &s.positions,
+        none,
+        |r, p| {
+            r.with(|h| pair(h, &p.instrument, &p.venue));
+            r.with(|h| side(h, &p.side));
+            r.cell(exact(&p.qty));
+            r.cell(price(p.avg_price));
+            r.cell(price(p.mark));
+            r.cell(money(p.notional));
+            r.with(|h| gain(h, p.unrealised));
+        },
+    );
+}
+
+/// Working orders.
+pub(super) fn orders(h: &mut Html, s: &Snapshot) {
+    const COLS: &[Col] = &[
+        text("Instrument"),
+        text("Order"),
+        text("State"),
+        number("Quantity"),
+        number("Price"),
+        number("Age"),
+        number("Queue ahead"),
+    ];
+    let none = "No working orders.";
+    table(
+        h,
+        Shape::Cards,
+        "Working orders",
+        COLS,
+        &s.orders,
+        none,
+        |r, o| {
+            r.with(|h| pair(h, &o.instrument, &o.id));
+            r.with(|h| put!(h; [side(h, &o.side)] " " (&o.kind)));
+            r.cell(or_dash(&o.state));
+            r.cell(exact(&o.qty));
+            r.cell(o.price.as_deref().map_or_else(dash, exact));
+            r.cell(duration(o.age_ms.saturating_mul(NS_PER_MS)));
+            r.with(|h| match o.queue {
+                Some([low, high]) => {
+                    put!(h; (significant(Some(low))) " – " (significant(Some(high))));
+                }
+                None => put!(h; (UNKNOWN)),
+            });
+        },
+    );
+}
+
+/// The last fills.
+pub(super) fn fills(h: &mut Html, s: &Snapshot, most: usize) {
+    const COLS: &[Col] = &[
+        text("Time"),
+        text("Instrument"),
+        text("Side"),
+        number("Quantity"),
+        number("Price"),
+        number("Fee"),
+        number("Slippage"),
+        wide("Reason"),
+    ];
+    let shown = &s.fills[..s.fills.len().min(most)];
+    table(
+        h,
+        Shape::Log,
+        "Fills, newest first",
+        COLS,
+        shown,
+        "No fills yet.",
+        |r, f| {
+            r.with(|h| time(h, f.ns, s.now_ns));
+            r.cell(&f.instrument);
+            r.with(|h| side(h, &f.side));
+            r.cell(exact(&f.qty));
+            r.cell(exact(&f.price));
+            r.cell(fixed(Some(f.fee), 4));
+            r.cell(with_unit(signed(f.slippage_bps, 1), "bps"));
+            r.cell(or_dash(&f.reason));
+        },
+    );
+    more(h, s.fills.len(), most, "fills");
+}
+
+/// The last decisions, all that is kept of them.
+pub(super) fn decisions(h: &mut Html, s: &Snapshot) {
+    const COLS: &[Col] = &[
+        text("Time"),
+        text("Instrument"),
+        text("Action"),
+        number("Size"),
+        wide("Risk"),
+        number("Confidence"),
+        number("Expected"),
+        number("Latency"),
+    ];
+    let shown = &s.decisions[..s.decisions.len().min(DECISIONS)];
+    let none = "No decisions yet.";
+    table(
+        h,
+        Shape::Log,
+        "Decisions, newest first",
+        COLS,
+        shown,
+        none,
+        |r, d| {
+            r.with(|h| time(h, d.ns, s.now_ns));
+            r.cell(&d.instrument);
+            r.with(|h| side(h, &d.action));
+            r.cell(size(d));
+            r.with(|h| verdict(h, &d.verdict, true));
+            r.cell(fixed(d.confidence, 2));
+            r.cell(with_unit(signed(d.expected_bps, 1), "bps"));
+            r.cell(with_unit(int(d.latency_us), "µs"));
+        },
+    );
+}
+
+/// The last few decisions in short.
+pub(super) fn last_decisions(h: &mut Html, s: &Snapshot) {
+    const COLS: &[Col] = &[
+        text("Time"),
+        text("Instrument"),
+        text("Action"),
+        number("Size"),
+        number("Confidence"),
+        wide("Risk"),
+    ];
+    let shown = &s.decisions[..s.decisions.len().min(RECENT)];
+    let none = "No decisions yet.";
+    table(
+        h,
+        Shape::Log,
+        "Last decisions, newest first",
+        COLS,
+        shown,
+        none,
+        |r, d| {
+            r.with(|h| time(h, d.ns, s.now_ns));
+            r.cell(&d.instrument);
+            r.with(|h| side(h, &d.action));
+            r.cell(size(d));
+            r.cell(fixed(d.confidence, 2));
+            r.with(|h| verdict(h, &d.verdict, false));
+        },
+    );
+    more(h, s.decisions.len(), RECENT, "decisions");
+}
+
+/// The size asked for, as a percentage.
+fn size(d: &Decision) -> String {
+    with_unit(fixed(d.size.map(|v| v * 100.0), 1), "%")
+}
+
+/// What risk said; the reason of a denial where there is room for it.
+fn verdict(h: &mut Html, verdict: &Verdict, with_reason: bool) {
+    match verdict {
+        Verdict::Allowed => badge(h, Tone::Good, "allowed"),
+        Verdict::Denied { code, reason } => {
+            put!(h; [badge(h, Tone::Warn, "denied")] " <code>" (code) "</code>");
+            if with_reason {
+                put!(h; r#" <span class="quiet">"# (reason) "</span>");
+            }
+        }
+    }
+}
+
+fn more(h: &mut Html, have: usize, shown: usize, what: &'static str) {
+    if have > shown {
+        put!(h; r#"<p class="more"><a href="/decisions">All "# (have) " recent " (what) "</a></p>");
+    }
+}
