@@ -418,8 +418,9 @@ mod tests {
     /// The frames of the recorded capture, and the place of one change in their midst.
     fn capture() -> Option<(Vec<String>, usize)> {
         let frames = frames(&recorded(CAPTURE)?);
-        let middle = (600..frames.len())
-            .find(|at| frames[*at].contains(r#""type":"update""#) && frames[*at].contains("bids"))?;
+        let middle = (600..frames.len()).find(|at| {
+            frames[*at].contains(r#""type":"update""#) && frames[*at].contains("bids")
+        })?;
         Some((frames, middle))
     }
 
@@ -503,11 +504,16 @@ mod tests {
 
     #[test]
     fn damage_makes_the_book_stale_and_says_why() {
-        let Some((frames, at)) = capture() else { return };
+        let Some((frames, at)) = capture() else {
+            return;
+        };
         let whole: Vec<&str> = frames.iter().map(String::as_str).collect();
         let flipped = flip(whole[at], r#""price":"#);
         for (damage, want) in [
-            ([&whole[..at], &whole[at + 1..]].concat(), GapReason::Checksum),
+            (
+                [&whole[..at], &whole[at + 1..]].concat(),
+                GapReason::Checksum,
+            ),
             (
                 [&whole[..at], &[&flipped], &whole[at + 1..]].concat(),
                 GapReason::Checksum,
@@ -565,7 +571,10 @@ mod tests {
         assert_eq!(limit(&play([ack, book])), (25, false));
         // Captures may lack the acknowledgement: the smallest depth that holds what is shown.
         assert_eq!(limit(&play([book])), (10, false));
-        assert_eq!([0, 10, 11, 999, 5000].map(maintained), [10, 10, 25, 1000, 1000]);
+        assert_eq!(
+            [0, 10, 11, 999, 5000].map(maintained),
+            [10, 10, 25, 1000, 1000]
+        );
     }
 
     #[test]
@@ -701,7 +710,11 @@ mod tests {
                 }
                 None => assert!(tape.depth.is_empty(), "{}", vector.name),
             }
-            assert!(excepted || of("book_ticker").next().is_none(), "{}", vector.name);
+            assert!(
+                excepted || of("book_ticker").next().is_none(),
+                "{}",
+                vector.name
+            );
         }
     }
 
@@ -750,7 +763,11 @@ mod tests {
             ("trade::inverse_swap_update", "", Want::Nothing(FUTURES)),
             ("trade::inverse_future_update", "", Want::Nothing(FUTURES)),
             ("l2_event::inverse_swap_update", "", Want::Nothing(FUTURES)),
-            ("l2_event::inverse_future_update", "", Want::Nothing(FUTURES)),
+            (
+                "l2_event::inverse_future_update",
+                "",
+                Want::Nothing(FUTURES),
+            ),
             ("ticker::inverse_future", "", Want::Nothing(FUTURES)),
             ("l2_snapshot::inverse_swap", "", Want::Nothing(FUTURES)),
         ];
@@ -771,7 +788,10 @@ mod tests {
             r#"[1,{"a":[1]},"ticker","XBT/USD"]"#,
         ]);
         let times: Vec<u64> = tape.depth.iter().map(|(time, _)| time.0).collect();
-        assert_eq!(times, [1_618_678_133_200_000_000, 1_618_678_134_500_000_000]);
+        assert_eq!(
+            times,
+            [1_618_678_133_200_000_000, 1_618_678_134_500_000_000]
+        );
         assert_eq!(
             tape.books[0].best(Side::Sell).map(|level| level.price.0),
             parse("2.6", 10).ok()

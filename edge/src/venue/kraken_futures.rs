@@ -273,10 +273,8 @@ impl Frame<'_> {
             Some(raw) => nearest(bare(raw), scale).map(Price),
             None => Ok(Price::default()),
         };
-        let rate = |raw: Option<&RawValue>| {
-            raw.map(|raw| nearest(bare(raw), RATE_SCALE))
-                .transpose()
-        };
+        let rate =
+            |raw: Option<&RawValue>| raw.map(|raw| nearest(bare(raw), RATE_SCALE)).transpose();
         let funding = Funding {
             mark: price(self.mark)?,
             index: price(self.index)?,
@@ -379,7 +377,10 @@ mod tests {
             .expect("a change");
         let flipped = flip(whole[at], r#""seq":34"#);
         for (damage, want) in [
-            ([&whole[..at], &whole[at + 1..]].concat(), GapReason::Sequence),
+            (
+                [&whole[..at], &whole[at + 1..]].concat(),
+                GapReason::Sequence,
+            ),
             ([&whole[..=at], &whole[at..]].concat(), GapReason::Sequence),
             (
                 [&whole[..at], &[&flipped], &whole[at + 1..]].concat(),
@@ -494,7 +495,11 @@ mod tests {
                 "relative_funding_rate_prediction",
             ),
         ] {
-            let value = if excepted { &message[relative] } else { &want[field] };
+            let value = if excepted {
+                &message[relative]
+            } else {
+                &want[field]
+            };
             let want = (!value.is_null()).then(|| rounded(value, RATE_SCALE));
             assert_eq!(got, want, "{name}: {field}");
         }
@@ -559,9 +564,8 @@ mod tests {
     fn old_and_negotiated_trades_are_not_flow() {
         let trade = r#"{"feed":"trade","product_id":"PI_XBTUSD","uid":"05af78ac","side":"sell","type":"liquidation","seq":653355,"time":1612266317519,"qty":15000,"price":3.4969E+4}"#;
         let block = trade.replace("liquidation", "block");
-        let old = format!(
-            r#"{{"feed":"trade_snapshot","product_id":"PI_XBTUSD","trades":[{trade}]}}"#
-        );
+        let old =
+            format!(r#"{{"feed":"trade_snapshot","product_id":"PI_XBTUSD","trades":[{trade}]}}"#);
         let tape = play([old.as_str(), &block, trade]);
         assert_eq!(tape.trades.len(), 1);
         let (time, trade) = tape.trades[0];
@@ -576,13 +580,11 @@ mod tests {
                 r#"{{"feed":"book_snapshot","product_id":"{product}","timestamp":1612269825817,"seq":7,"bids":[{{"price":1.5,"qty":6385}}],"asks":[{{"price":2.5,"qty":1.5e-5}}]}}"#
             )
         };
-        let change = r#"{"feed":"book","product_id":"PI_A","side":"sell","seq":9,"price":2.0,"qty":1}"#;
+        let change =
+            r#"{"feed":"book","product_id":"PI_A","side":"sell","seq":9,"price":2.0,"qty":1}"#;
         let tape = play([snapshot("PI_A").as_str(), &snapshot("PI_B"), change]);
         assert_eq!(tape.reasons(), [GapReason::Sequence]);
-        assert_eq!(
-            (tape.gaps[0].1.expected, tape.gaps[0].1.got),
-            (8, 9)
-        );
+        assert_eq!((tape.gaps[0].1.expected, tape.gaps[0].1.got), (8, 9));
         assert!(!tape.books[0].is_live() && tape.books[1].is_live());
     }
 
@@ -597,9 +599,7 @@ mod tests {
             .iter()
             .map(|frame| serde_json::from_str(frame).expect("JSON"))
             .collect();
-        let feed = |event: &str, feed: &str| {
-            json!({"event": event, "feed": feed, "product_ids": ["PF_XBTUSD"]})
-        };
+        let feed = |event: &str, feed: &str| json!({"event": event, "feed": feed, "product_ids": ["PF_XBTUSD"]});
         assert_eq!(
             frames,
             [
@@ -612,7 +612,8 @@ mod tests {
         let endpoint = super::super::public_endpoint(Venue::KrakenFutures);
         assert_eq!(
             dialect.refresh(0, &endpoint, &reader),
-            ["unsubscribe", "subscribe"].map(|event| Transmit::Send(feed(event, "book").to_string()))
+            ["unsubscribe", "subscribe"]
+                .map(|event| Transmit::Send(feed(event, "book").to_string()))
         );
         let tape = play([
             r#"{"event":"info","version":1}"#,

@@ -287,7 +287,11 @@ impl Kucoin {
         let Some(data) = head.data else {
             return Ok(Cue::None);
         };
-        match head.topic.as_deref().and_then(|topic| topic.split_once(':')) {
+        match head
+            .topic
+            .as_deref()
+            .and_then(|topic| topic.split_once(':'))
+        {
             Some((topic, symbol)) => {
                 if let Some(place) = reader.find(symbol) {
                     self.message(topic, head.subject, place, data, reader)?;
@@ -522,8 +526,7 @@ fn change(place: usize, data: &RawValue, reader: &mut Reader) -> Result<(), Unre
         )));
     };
     let scale = reader.listings()[place].instrument.qty_scale;
-    let level: Option<WireLevel<'_>> =
-        (!is_zero(price)).then_some((price, shortened(qty, scale)));
+    let level: Option<WireLevel<'_>> = (!is_zero(price)).then_some((price, shortened(qty, scale)));
     let (bid, ask) = match side(taken)? {
         Side::Buy => (level, None),
         Side::Sell => (None, level),
@@ -559,7 +562,9 @@ fn content(body: &str) -> Result<&RawValue, Unreadable> {
 
 /// The server's address with token and connection id. Servers are named with and without a path.
 fn join(endpoint: &str, token: &str, connection: u64) -> String {
-    let host = endpoint.split_once("://").map_or(endpoint, |(_, host)| host);
+    let host = endpoint
+        .split_once("://")
+        .map_or(endpoint, |(_, host)| host);
     let separator = if host.contains('?') {
         "&"
     } else if host.contains('/') {
@@ -647,9 +652,10 @@ mod tests {
         }
         timed.sort();
         let mut tape = Tape::new(reader(Venue::Kucoin, &[]));
-        tape.play(timed.iter().map(|(_, frame)| frame.as_str()), |text, reader| {
-            kucoin.frame(text, reader)
-        });
+        tape.play(
+            timed.iter().map(|(_, frame)| frame.as_str()),
+            |text, reader| kucoin.frame(text, reader),
+        );
         assert_eq!((&tape.gaps, tape.unreadable.len()), (&Vec::new(), 0));
         assert_eq!(tape.books.iter().filter(|book| book.is_live()).count(), 5);
         assert_eq!(tape.cues, [Cue::Welcome]);
@@ -667,7 +673,10 @@ mod tests {
             .expect("a change");
         let flipped = flip(whole[at], r#""sequenceStart":161327"#);
         for (damage, want) in [
-            ([&whole[..at], &whole[at + 1..]].concat(), GapReason::Sequence),
+            (
+                [&whole[..at], &whole[at + 1..]].concat(),
+                GapReason::Sequence,
+            ),
             ([&whole[..=at], &whole[at..]].concat(), GapReason::Sequence),
             (
                 [&whole[..at], &[&flipped], &whole[at + 1..]].concat(),
@@ -722,7 +731,11 @@ mod tests {
         // In steady state a row's own sequence means nothing.
         let odd = update(12, 13, r#"["1001","5","12"]"#, r#"["999","0","4"]"#);
         let tape = play([reply(9, 3).as_str(), &update(10, 11, "", ""), &odd]);
-        assert_eq!((tape.books.len(), tape.gaps.len()), (0, 0), "nobody's snapshot");
+        assert_eq!(
+            (tape.books.len(), tape.gaps.len()),
+            (0, 0),
+            "nobody's snapshot"
+        );
         let named = Kucoin::new(Venue::Kucoin).capture_snapshot("A-B", &reply(9, 3));
         let tape = play([named.as_str(), &update(10, 11, "", ""), &odd]);
         assert_eq!(tape.books[0].len(Side::Buy), 2);
@@ -778,18 +791,30 @@ mod tests {
                     .to_owned()
             })
         );
-        assert_eq!(kucoin.keepalive().map(|(period, _)| period), Some(17 * SECONDS));
+        assert_eq!(
+            kucoin.keepalive().map(|(period, _)| period),
+            Some(17 * SECONDS)
+        );
         assert!(kucoin.waits_for_welcome());
         for (endpoint, url) in [
             ("wss://a", "wss://a/?token=t&connectId=tickerml-3"),
-            ("wss://a/endpoint", "wss://a/endpoint?token=t&connectId=tickerml-3"),
-            ("wss://a/?acceptUserMessage=true", "wss://a/?acceptUserMessage=true&token=t&connectId=tickerml-3"),
+            (
+                "wss://a/endpoint",
+                "wss://a/endpoint?token=t&connectId=tickerml-3",
+            ),
+            (
+                "wss://a/?acceptUserMessage=true",
+                "wss://a/?acceptUserMessage=true&token=t&connectId=tickerml-3",
+            ),
         ] {
             assert_eq!(join(endpoint, "t", 3), url);
         }
         let refusal = r#"{"code":"429000","msg":"Too Many Requests"}"#;
         let error = kucoin.token(refusal, &endpoint).expect_err("a refusal");
-        assert!(error.cause.contains("429000") && error.cause.contains("Too Many"), "{error}");
+        assert!(
+            error.cause.contains("429000") && error.cause.contains("Too Many"),
+            "{error}"
+        );
         let nowhere = r#"{"code":"200000","data":{"token":"t","instanceServers":[]}}"#;
         assert!(kucoin.token(nowhere, &endpoint).is_err());
         let topics: Vec<Value> = kucoin
@@ -866,7 +891,12 @@ mod tests {
             got: 20,
         };
         assert_eq!(play(&[whole, &ask]).gaps, [(0, gap)]);
-        for bad in ["90000.2,sell", "90000.2,both,1", "90000.2,sell,1,1", "x,buy,1"] {
+        for bad in [
+            "90000.2,sell",
+            "90000.2,both,1",
+            "90000.2,sell,1,1",
+            "x,buy,1",
+        ] {
             let tape = play(&[whole, &change(19, bad)]);
             assert_eq!(tape.reasons(), [GapReason::Unparsable], "{bad}");
         }
@@ -1015,7 +1045,11 @@ mod tests {
                 }
                 _ => (vec![], vec![]),
             };
-            assert_eq!((tape.levels(), tape.gaps.len()), ([bids, asks], 0), "{name}");
+            assert_eq!(
+                (tape.levels(), tape.gaps.len()),
+                ([bids, asks], 0),
+                "{name}"
+            );
             assert!(tape.books.first().is_some_and(Book::is_live), "{name}");
         }
     }
