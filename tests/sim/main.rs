@@ -109,9 +109,8 @@ fn print_line(line: &str) {
 
 /// Rewrites the template line by line: addresses, root certificate, data folder, page.
 fn edge_config(dir: &Path, port: u16, template: &Path) -> Result<(), String> {
-    let read = |path: &Path| {
-        fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))
-    };
+    let read =
+        |path: &Path| fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()));
     let addresses = read(&dir.join("addresses.json"))?;
     let addresses: BTreeMap<String, String> = serde_json::from_str(&addresses)
         .map_err(|e| format!("addresses.json: {e}; start `tickerml-sim serve` first"))?;
@@ -165,7 +164,11 @@ fn main() -> ExitCode {
             .build()
             .map_err(|e| format!("cannot start the runtime: {e}"))
             .and_then(|runtime| runtime.block_on(serve(&out, seed, faults))),
-        Command::EdgeConfig { dir, port, template } => edge_config(&dir, port, &template),
+        Command::EdgeConfig {
+            dir,
+            port,
+            template,
+        } => edge_config(&dir, port, &template),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

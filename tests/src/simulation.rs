@@ -77,7 +77,9 @@ fn kind_of(venue: Venue) -> VenueKind {
 /// The shipped configuration, with KuCoin's Classic or unified feed.
 fn setup(kucoin: Venue) -> Setup {
     let path = crate::root().join("config/edge.toml");
-    let mut setup = config::load(&path).expect("the shipped configuration").setup;
+    let mut setup = config::load(&path)
+        .expect("the shipped configuration")
+        .setup;
     for instrument in &mut setup.instruments {
         if instrument.venue == Venue::KucoinUta {
             instrument.venue = kucoin;
@@ -98,8 +100,13 @@ impl Simulation {
             exchange_config.faults = FaultSchedule::demo(seed);
         }
         let mut exchange = Exchange::new(exchange_config);
-        exchange.server_mut(VenueKind::Kucoin).set_endpoint("wss://kucoin.test/");
-        let setup = Setup { seed, ..setup(kucoin) };
+        exchange
+            .server_mut(VenueKind::Kucoin)
+            .set_endpoint("wss://kucoin.test/");
+        let setup = Setup {
+            seed,
+            ..setup(kucoin)
+        };
         let mut venues: Vec<Venue> = setup.instruments.iter().map(|i| i.venue).collect();
         venues.dedup();
         let links = venues
@@ -118,12 +125,23 @@ impl Simulation {
                     rest: format!("https://{venue}.test"),
                 };
                 let session = Session::new(venue, Channel::All, endpoint, own, seed);
-                Link { kind: kind_of(venue), session, conn: None, inbound: VecDeque::new() }
+                Link {
+                    kind: kind_of(venue),
+                    session,
+                    conn: None,
+                    inbound: VecDeque::new(),
+                }
             })
             .collect();
         let engine = Engine::new(setup);
-        let mut desk =
-            Desk::new(engine, 0, Policy::Imbalance, SECONDS, 10 * MILLIS, Time(START_NS));
+        let mut desk = Desk::new(
+            engine,
+            0,
+            Policy::Imbalance,
+            SECONDS,
+            10 * MILLIS,
+            Time(START_NS),
+        );
         desk.start();
         Self {
             exchange,
@@ -161,7 +179,8 @@ impl Simulation {
             while let Some((conn, frame)) = server.poll_transmit() {
                 let link = self.links.iter_mut().find(|link| link.conn == Some(conn));
                 if let Some(link) = link {
-                    link.inbound.push_back((self.now + WIRE_NS, Inbound::Frame(conn, frame)));
+                    link.inbound
+                        .push_back((self.now + WIRE_NS, Inbound::Frame(conn, frame)));
                 }
             }
         }
@@ -185,7 +204,15 @@ impl Simulation {
                 Inbound::Reply(purpose, reply) => {
                     let body = &reply.body;
                     let (status, retry_after_s) = (reply.status, reply.retry_after);
-                    link.session.handle_reply(now, purpose, Ok(Reply { status, retry_after_s, body }));
+                    link.session.handle_reply(
+                        now,
+                        purpose,
+                        Ok(Reply {
+                            status,
+                            retry_after_s,
+                            body,
+                        }),
+                    );
                 }
                 Inbound::Frame(conn, frame) if link.conn == Some(conn) => match frame {
                     ServerFrame::Text(text) => link.session.handle_frame(now, &text),
@@ -195,7 +222,9 @@ impl Simulation {
                     }
                     ServerFrame::Ping(_) => {
                         link.session.handle_ping(now);
-                        self.exchange.server_mut(link.kind).handle_pong(conn, self.now);
+                        self.exchange
+                            .server_mut(link.kind)
+                            .handle_pong(conn, self.now);
                     }
                     ServerFrame::Close { .. } | ServerFrame::Drop => {
                         link.conn = None;
@@ -286,15 +315,25 @@ impl Simulation {
     fn fold(&mut self, record: &Record) {
         let now = Time(self.now);
         self.desk.fold(record, || now);
-        assert_eq!(self.desk.engine().ledger().check(), Ok(()), "the ledger conserves");
+        assert_eq!(
+            self.desk.engine().ledger().check(),
+            Ok(()),
+            "the ledger conserves"
+        );
         while let Some(effect) = self.desk.poll_effect() {
             match effect {
                 Effect::Verdict { decision, verdict } => {
-                    let live = self.desk.engine().cells()[decision.instrument.index()].book.is_live();
+                    let live = self.desk.engine().cells()[decision.instrument.index()]
+                        .book
+                        .is_live();
                     assert!(live || verdict.is_err(), "an order came from a stale book");
                     self.live_orders += u64::from(verdict.is_ok());
                 }
-                Effect::Gap { instrument, gap, found } => {
+                Effect::Gap {
+                    instrument,
+                    gap,
+                    found,
+                } => {
                     *self.gaps.entry(gap.reason.name()).or_default() += 1;
                     if found {
                         for link in &mut self.links {
@@ -330,8 +369,16 @@ impl Simulation {
             let truth = server.truth(&instrument.symbol).expect("listed");
             for (side, mut want) in [(Side::Buy, truth.bids), (Side::Sell, truth.asks)] {
                 want.truncate(usize::from(instrument.depth.unwrap_or(u16::MAX)));
-                let got: Vec<_> = cell.book.ladder(side).map(|l| text(instrument, l)).collect();
-                assert_eq!(got, want, "{} {} {side:?}", instrument.venue, instrument.symbol);
+                let got: Vec<_> = cell
+                    .book
+                    .ladder(side)
+                    .map(|l| text(instrument, l))
+                    .collect();
+                assert_eq!(
+                    got, want,
+                    "{} {} {side:?}",
+                    instrument.venue, instrument.symbol
+                );
             }
         }
         live
@@ -350,7 +397,10 @@ impl Simulation {
 }
 
 fn text(instrument: &Instrument, level: tickerml_shared::event::Level) -> (String, String) {
-    (instrument.price_text(level.price).to_string(), instrument.qty_text(level.qty).to_string())
+    (
+        instrument.price_text(level.price).to_string(),
+        instrument.qty_text(level.qty).to_string(),
+    )
 }
 
 /// Path and query of an address.
@@ -360,7 +410,10 @@ fn target(url: &str) -> &str {
 }
 
 fn seeds() -> Vec<u64> {
-    match std::env::var("TICKERML_SEED").ok().and_then(|seed| seed.parse().ok()) {
+    match std::env::var("TICKERML_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+    {
         Some(seed) => vec![seed],
         None => vec![1, 2, 3],
     }
@@ -381,10 +434,17 @@ fn every_book_equals_the_truth_or_is_stale_with_a_reason() {
                 simulation.exchange.injected(),
             );
             assert_eq!(live, 16, "seed {seed}: after a calm every book is back");
-            assert!(simulation.live_orders > 0 && simulation.fills > 0, "seed {seed}: it trades");
+            assert!(
+                simulation.live_orders > 0 && simulation.fills > 0,
+                "seed {seed}: it trades"
+            );
             assert!(simulation.gaps.len() > 3, "seed {seed}: faults were felt");
             let hash = simulation.desk.engine().state_hash();
-            assert_eq!(hex(&simulation.refold()), hex(&hash), "seed {seed}: replay of the journal");
+            assert_eq!(
+                hex(&simulation.refold()),
+                hex(&hash),
+                "seed {seed}: replay of the journal"
+            );
         }
     }
 }

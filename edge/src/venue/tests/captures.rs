@@ -254,22 +254,18 @@ fn a_wrong_digit_in_the_best_price_of_the_snapshot_is_found() {
 
 #[test]
 fn kucoin_captures_have_no_gap() {
-    check_folder("kucoin captures", Venue::Kucoin, "captures/kucoin");
+    check_folder(Venue::Kucoin, "captures/kucoin");
 }
 
 #[test]
 fn kraken_futures_captures_have_no_gap() {
-    check_folder(
-        "kraken-futures captures",
-        Venue::KrakenFutures,
-        "captures/kraken-futures",
-    );
+    check_folder(Venue::KrakenFutures, "captures/kraken-futures");
 }
 
 #[test]
 fn kraken_capture_verifies_every_checksum() {
     let path = "kraken-v2-btcusd/capture_d10_20260719T1754.jsonl";
-    let Some(replay) = check_capture("kraken capture", Venue::Kraken, path) else {
+    let Some(replay) = check_capture(Venue::Kraken, path) else {
         return;
     };
     assert_eq!(replay.all_gaps("BTC/USD"), 0);
