@@ -375,10 +375,13 @@ impl Book {
 
     /// The levels of a side, best first, depth and touch fused. Nothing while the book is stale.
     pub fn levels(&self, side: Side) -> impl Iterator<Item = Level> + '_ {
-        let touch = self.ahead().filter(|_| self.is_live()).map(|touch| match side {
-            Side::Buy => touch.bid,
-            Side::Sell => touch.ask,
-        });
+        let touch = self
+            .ahead()
+            .filter(|_| self.is_live())
+            .map(|touch| match side {
+                Side::Buy => touch.bid,
+                Side::Sell => touch.ask,
+            });
         let ahead = move |level: &Level| match (touch, side) {
             (None, _) => false,
             (Some(touch), Side::Buy) => level.price >= touch.price,
@@ -394,8 +397,15 @@ impl Book {
             Side::Buy => (&self.bids, 1),
             Side::Sell => (&self.asks, -1),
         };
-        let levels = if self.is_live() { ladder.levels.as_slice() } else { &[] };
-        levels.iter().rev().map(move |&(key, qty)| Level { price: Price(sign * key), qty })
+        let levels = if self.is_live() {
+            ladder.levels.as_slice()
+        } else {
+            &[]
+        };
+        levels.iter().rev().map(move |&(key, qty)| Level {
+            price: Price(sign * key),
+            qty,
+        })
     }
 
     /// The best level of a side, depth and touch fused; `None` while the book is stale or empty.
