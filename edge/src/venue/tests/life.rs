@@ -568,3 +568,73 @@ fn a_connection_that_does_not_come_is_given_up() {
         "too late"
     );
 }
+
+const TOKEN: &str = r#"{"code":"200000","data":{"token":"abc","instanceServers":[{"endpoint":"wss://ws-api.example/","encrypt":true,"protocol":"websocket","pingInterval":18000,"pingTimeout":10000}]}}"#;
+
+fn token_reply(world: &mut World, status: u16, body: &str) {
+    let reply = Reply {
+        status,
+        retry_after_s: None,
+        body,
+    };
+    world
+        .session
+        .handle_reply(world.now, Purpose::Token, Ok(reply));
+}
+
+#[test]
+fn a_token_comes_before_the_connection_and_a_welcome_before_the_subscriptions() {
+    let mut world = World::new(Venue::Kucoin, Channel::All, &["BTC-USDT"], 1);
+    let sent = world.run(0);
+    let asks = |sent: &[(u64, Transmit)]| {
+        let [(_, Transmit::Request { purpose, post, .. })] = sent else {
+            panic!("{sent:?}");
+        };
+        assert_eq!((*purpose, *post), (Purpose::Token, true));
+    };
+    asks(&sent);
+    token_reply(&mut world, 503, "busy");
+    assert_eq!(world.session.status().refused, ["status 503: busy"]);
+    asks(&world.run(2 * SECONDS));
+    token_reply(&mut world, 200, "{}");
+    assert_eq!(world.session.status().parse_errors, 1);
+    asks(&world.run(4 * SECONDS));
+    token_reply(&mut world, 200, TOKEN);
+    let transmits = world.transmits();
+    assert!(
+        matches!(&transmits[..], [Transmit::Connect { url }] if url.contains("token=abc")),
+        "{transmits:?}"
+    );
+    world.session.handle_connected(world.now);
+    assert_eq!(world.transmits(), []);
+    world.frame(r#"{"id":"x","type":"welcome"}"#);
+    let subscriptions = world.transmits();
+    assert!(!subscriptions.is_empty());
+    assert!(
+        subscriptions
+            .iter()
+            .all(|transmit| matches!(transmit, Transmit::Send(_)))
+    );
+    world.frame(r#"{"id":"x","type":"welcome"}"#);
+    assert_eq!(world.transmits(), [], "once a connection");
+    let sent = world.run(20 * SECONDS);
+    assert!(!requests(&sent).is_empty());
+    assert!(
+        sent.iter()
+            .any(|(_, t)| matches!(t, Transmit::Send(frame) if frame.contains("ping")))
+    );
+}
+
+#[test]
+fn a_venue_that_does_not_welcome_is_left() {
+    let mut world = World::new(Venue::Kucoin, Channel::All, &["BTC-USDT"], 1);
+    world.run(0);
+    token_reply(&mut world, 200, TOKEN);
+    world.session.handle_connected(world.now);
+    world.transmits();
+    let sent = world.run(10 * SECONDS);
+    assert!(
+        matches!(sent[..], [(_, Transmit::Close { reason })] if reason.contains("welcome")),
+        "{sent:?}"
+    );
+}
