@@ -185,7 +185,7 @@ pub async fn run(config: Config, seconds: Option<u64>, exe: PathBuf) -> Result<S
         let _ = stopped.wait_for(|stop| *stop).await;
     }));
     let outcome = shell.drive(seconds).await;
-    let summary = shell.end(started).await;
+    let summary = Box::pin(shell.end(started)).await;
     let _ = stop.send(true);
     let _ = server.await;
     drop(lock);
@@ -526,8 +526,7 @@ impl Runner {
         let answer = match question.ask {
             Ask::Status => {
                 let now = clock::now();
-                let snapshot = self.snapshot(now);
-                serde_json::to_string(&snapshot).unwrap_or_else(|error| format!("error: {error}"))
+                page::to_json(&self.snapshot(now))
             }
             Ask::Operate(command) => {
                 self.desk.command(command);

@@ -17,8 +17,6 @@
 //! * Error texts name the host and never the path or query of a URL, because a venue may put a
 //!   token there.
 
-pub mod backoff;
-pub mod bucket;
 mod dial;
 pub mod http;
 pub mod tls;

@@ -403,7 +403,7 @@ mod tests {
     use tickerml_shared::instrument::{InstrumentId, Venue};
     use tickerml_shared::num::parse;
 
-    use super::super::tape::{
+    use super::super::tests::tape::{
         Expected, Tape, Want, assert_trade, check_vectors, cut, expected_levels, flip, frames,
         recorded, text, vectors,
     };

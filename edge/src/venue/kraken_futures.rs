@@ -314,7 +314,7 @@ mod tests {
     use tickerml_shared::num::parse;
     use tickerml_shared::time::Time;
 
-    use super::super::tape::{
+    use super::super::tests::tape::{
         Expected, Tape, Vector, Want, assert_trade, check_vectors, cut, exact, expected_levels,
         flip, folder, frames, recorded, text, vectors,
     };

@@ -373,7 +373,7 @@ mod tests {
     use tickerml_shared::instrument::{InstrumentId, Venue};
     use tickerml_shared::num::parse;
 
-    use super::super::tape::{Tape, cut};
+    use super::super::tests::tape::{Tape, cut};
     use super::*;
 
     fn reader(instruments: &[(&str, Kind)]) -> Reader {
