@@ -219,7 +219,6 @@ fn the_token_reply_says_where_to_connect_and_how_often_to_ping() {
         kucoin.keepalive().map(|(period, _)| period),
         Some(17 * SECONDS)
     );
-    assert!(kucoin.waits_for_welcome());
     for (endpoint, url) in [
         ("wss://a", "wss://a/?token=t&connectId=tickerml-3"),
         (
