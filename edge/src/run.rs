@@ -13,7 +13,7 @@ use tickerml_shared::instrument::{InstrumentId, Venue};
 use tickerml_shared::paper::Outcome;
 use tickerml_shared::record::Encoder;
 use tickerml_shared::schema;
-use tickerml_shared::time::{MINUTES, Time};
+use tickerml_shared::time::{MILLIS, MINUTES, Time};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -40,6 +40,9 @@ const SNAPSHOT_EVERY_NS: u64 = 500_000_000;
 const CHECKPOINT_EVERY_NS: u64 = 10 * MINUTES;
 /// Batches folded without looking at the channels again.
 const MAX_TURNS: usize = 16;
+/// The desk takes what has arrived so often: a batch is one write of the journal, and an SD card
+/// pays for every write. Decisions wait for pulses anyway.
+const TURN_EVERY_NS: u64 = 25 * MILLIS;
 /// A commit or checkpoint that takes longer has failed.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
 /// zstd level of the journal: the third costs a microsecond an event and halves the first's bytes.
@@ -244,6 +247,7 @@ struct Runner {
     recent: Recent,
     records: Vec<Record>,
     started: Time,
+    next_turn: Time,
     next_snapshot: Time,
     next_checkpoint: Time,
     decisions: u64,
@@ -316,6 +320,7 @@ impl Runner {
             recent: Recent::default(),
             records: Vec::with_capacity(MAX_BATCH),
             started: now,
+            next_turn: now,
             next_snapshot: now,
             next_checkpoint: now,
             decisions: 0,
@@ -384,7 +389,10 @@ impl Runner {
         let mut arrived = Vec::with_capacity(MAX_BATCH);
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         loop {
-            self.turn().await?;
+            if clock::now() >= self.next_turn {
+                self.turn().await?;
+                self.next_turn = clock::now().plus(TURN_EVERY_NS);
+            }
             self.periodic().await?;
             let wait = self.wait();
             tokio::select! {
@@ -407,7 +415,7 @@ impl Runner {
 
     fn wait(&self) -> Duration {
         let (due, _) = self.desk.poll_timeout();
-        let next = due.min(self.next_snapshot);
+        let next = due.max(self.next_turn).min(self.next_snapshot);
         Duration::from_nanos(next.0.saturating_sub(clock::now().0))
     }
 
