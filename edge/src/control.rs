@@ -97,11 +97,15 @@ async fn serve(mut stream: tokio::net::UnixStream, questions: &mpsc::Sender<Ques
     }
     let name = String::from_utf8_lossy(&line[..length]).trim().to_owned();
     let answer = match Ask::from_name(&name) {
-        None => format!("error: {name:?} is no command; there are status, halt, resume and flatten"),
+        None => {
+            format!("error: {name:?} is no command; there are status, halt, resume and flatten")
+        }
         Some(ask) => {
             let (answer, answered) = oneshot::channel();
             match questions.send(Question { ask, answer }).await {
-                Ok(()) => answered.await.unwrap_or_else(|_| "error: the edge is stopping".to_owned()),
+                Ok(()) => answered
+                    .await
+                    .unwrap_or_else(|_| "error: the edge is stopping".to_owned()),
                 Err(_) => "error: the edge is stopping".to_owned(),
             }
         }
@@ -116,13 +120,20 @@ async fn serve(mut stream: tokio::net::UnixStream, questions: &mpsc::Sender<Ques
 pub fn ask(data_dir: &Path, name: &str) -> Result<String, String> {
     let path = path(data_dir);
     let failed = |error: io::Error| {
-        format!("{}: {error}: is `tickerml-edge run` running on this data folder?", path.display())
+        format!(
+            "{}: {error}: is `tickerml-edge run` running on this data folder?",
+            path.display()
+        )
     };
     let mut stream = UnixStream::connect(&path).map_err(failed)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-    stream.write_all(format!("{name}\n").as_bytes()).map_err(failed)?;
+    stream
+        .write_all(format!("{name}\n").as_bytes())
+        .map_err(failed)?;
     let mut answer = String::new();
-    BufReader::new(stream.take(MAX_ANSWER)).read_line(&mut answer).map_err(failed)?;
+    BufReader::new(stream.take(MAX_ANSWER))
+        .read_line(&mut answer)
+        .map_err(failed)?;
     let answer = answer.trim_end().to_owned();
     match answer.strip_prefix("error: ") {
         Some(error) => Err(error.to_owned()),

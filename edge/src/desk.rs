@@ -9,9 +9,7 @@
 use std::collections::VecDeque;
 
 use tickerml_shared::engine::{Engine, Output};
-use tickerml_shared::event::{
-    Body, Decision, Event, Gap, GapReason, Operator, Record, Update,
-};
+use tickerml_shared::event::{Body, Decision, Event, Gap, GapReason, Operator, Record, Update};
 use tickerml_shared::instrument::InstrumentId;
 use tickerml_shared::paper::{Order, Outcome, Reject, Report};
 use tickerml_shared::risk::Denial;
@@ -107,7 +105,11 @@ impl Desk {
         for working in self.engine.paper().working() {
             let (order, instrument) = (working.order.id, working.order.instrument);
             let outcome = Outcome::Rejected(Reject::Void);
-            self.durable.push_back(Durable(Event::Report(Report { order, instrument, outcome })));
+            self.durable.push_back(Durable(Event::Report(Report {
+                order,
+                instrument,
+                outcome,
+            })));
         }
     }
 
@@ -144,13 +146,26 @@ impl Desk {
     fn number(&mut self, event: Event, now: Time) -> Record {
         let seq = self.next_seq;
         self.next_seq += 1;
-        Record { seq, at: now, event }
+        Record {
+            seq,
+            at: now,
+            event,
+        }
     }
 
     /// Applies a journaled record. `clock` is read around each question to the policy.
     pub fn fold(&mut self, record: &Record, clock: impl Fn() -> Time) {
-        if let Event::Market(Update { instrument, body: Body::Gap(gap), .. }) = record.event {
-            self.effects.push_back(Effect::Gap { instrument, gap, found: false });
+        if let Event::Market(Update {
+            instrument,
+            body: Body::Gap(gap),
+            ..
+        }) = record.event
+        {
+            self.effects.push_back(Effect::Gap {
+                instrument,
+                gap,
+                found: false,
+            });
         }
         self.engine.handle(record);
         while let Some(output) = self.engine.poll() {
@@ -159,19 +174,30 @@ impl Desk {
                     let asked_at = clock();
                     let action = self.policy.answer(self.engine.window(instrument));
                     let latency_ns = clock().since(asked_at).unsigned_abs();
-                    let decision = Decision { instrument, asked, action, latency_ns };
+                    let decision = Decision {
+                        instrument,
+                        asked,
+                        action,
+                        latency_ns,
+                    };
                     self.derived.push_back(Event::Decision(decision));
                 }
                 Output::Verdict { decision, verdict } => {
-                    self.effects.push_back(Effect::Verdict { decision, verdict });
+                    self.effects
+                        .push_back(Effect::Verdict { decision, verdict });
                 }
                 Output::Report(report) => self.durable.push_back(Durable(Event::Report(report))),
                 Output::Mark(mark) => self.durable.push_back(Durable(Event::Mark(mark))),
                 Output::Halt(cause) => {
-                    self.durable.push_back(Durable(Event::Operator(Operator::Halt(cause))));
+                    self.durable
+                        .push_back(Durable(Event::Operator(Operator::Halt(cause))));
                 }
                 Output::Resync { instrument, gap } => {
-                    self.effects.push_back(Effect::Gap { instrument, gap, found: true });
+                    self.effects.push_back(Effect::Gap {
+                        instrument,
+                        gap,
+                        found: true,
+                    });
                 }
                 Output::Step(_) => {}
             }

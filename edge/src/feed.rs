@@ -151,7 +151,10 @@ impl Feed {
     /// How it is doing.
     #[must_use]
     pub fn status(&self) -> FeedStatus {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Ends it and waits.
@@ -171,7 +174,12 @@ pub fn spawn(
 ) -> Feed {
     let (commands, inbox) = mpsc::channel(CHANNEL_COMMANDS);
     let status = Arc::new(Mutex::new(FeedStatus::new(session.venue(), String::new())));
-    let instruments = session.reader().listings().iter().map(|listing| listing.id).collect();
+    let instruments = session
+        .reader()
+        .listings()
+        .iter()
+        .map(|listing| listing.id)
+        .collect();
     let task = Task {
         session,
         tls,
@@ -179,11 +187,19 @@ pub fn spawn(
         updates,
         tap,
         shown: Arc::clone(&status),
-        status: status.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        status: status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone(),
         next_status: Time::UNKNOWN,
         overflowing: false,
     };
-    Feed { commands, status, instruments, task: tokio::spawn(task.run(inbox)) }
+    Feed {
+        commands,
+        status,
+        instruments,
+        task: tokio::spawn(task.run(inbox)),
+    }
 }
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Socket, NetError>> + Send>>;
@@ -210,7 +226,8 @@ impl Task {
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.session.handle_timeout(clock::now());
         loop {
-            self.transmit(&mut socket, &mut connecting, &mut requests).await;
+            self.transmit(&mut socket, &mut connecting, &mut requests)
+                .await;
             self.deliver();
             self.show();
             let wait = self.wait();
@@ -241,9 +258,14 @@ impl Task {
     /// Time to the session's next deadline.
     fn wait(&self) -> Duration {
         let idle = Duration::from_secs(1);
-        let until = |(at, _): (Time, &str)| Duration::from_nanos(at.0.saturating_sub(clock::now().0));
+        let until =
+            |(at, _): (Time, &str)| Duration::from_nanos(at.0.saturating_sub(clock::now().0));
         // A connection that overflowed looks again soon, so that its books come back.
-        let most = if self.overflowing { Duration::from_millis(20) } else { idle };
+        let most = if self.overflowing {
+            Duration::from_millis(20)
+        } else {
+            idle
+        };
         self.session.poll_timeout().map_or(most, until).min(most)
     }
 
@@ -273,7 +295,10 @@ impl Task {
                     let (tls, limits) = (Arc::clone(&self.tls), self.limits);
                     let method = if post { Method::Post } else { Method::Get };
                     requests.push(Box::pin(async move {
-                        (purpose, http::request(method, &url, &tls, &limits, clock::now_ns).await)
+                        (
+                            purpose,
+                            http::request(method, &url, &tls, &limits, clock::now_ns).await,
+                        )
                     }));
                 }
                 Transmit::Close { reason } => {
@@ -290,7 +315,8 @@ impl Task {
 
     fn lost(&mut self, error: &NetError) {
         tracing::warn!(venue = %self.status.venue, %error, "connection lost");
-        self.session.handle_disconnected(clock::now(), &error.to_string());
+        self.session
+            .handle_disconnected(clock::now(), &error.to_string());
     }
 
     fn connected(&mut self, connected: Result<Socket, NetError>, socket: &mut Option<Socket>) {
@@ -338,12 +364,17 @@ impl Task {
         self.capture(received, || text.to_owned());
         let begun = clock::now();
         self.session.handle_frame(received, text);
-        self.status.decode.record(clock::now().since(begun).unsigned_abs());
+        self.status
+            .decode
+            .record(clock::now().since(begun).unsigned_abs());
     }
 
     fn capture(&mut self, received: Time, text: impl FnOnce() -> String) {
         if let Some(tap) = &self.tap {
-            let line = Line { received_ns: received.0, text: text() };
+            let line = Line {
+                received_ns: received.0,
+                text: text(),
+            };
             self.status.lines_lost += u64::from(tap.try_send(line).is_err());
         }
     }
@@ -353,21 +384,30 @@ impl Task {
         let reply = match reply {
             Ok(reply) => reply,
             Err(error) => {
-                self.session.handle_reply(now, purpose, Err(error.to_string()));
+                self.session
+                    .handle_reply(now, purpose, Err(error.to_string()));
                 return;
             }
         };
         let Ok(body) = std::str::from_utf8(&reply.body) else {
-            self.session.handle_reply(now, purpose, Err("the reply is not UTF-8".to_owned()));
+            self.session
+                .handle_reply(now, purpose, Err("the reply is not UTF-8".to_owned()));
             return;
         };
         if let (Purpose::Snapshot(place), 200) = (purpose, reply.status) {
-            let symbol = self.session.reader().listings()[place].instrument.symbol.clone();
+            let symbol = self.session.reader().listings()[place]
+                .instrument
+                .symbol
+                .clone();
             if let Some(text) = self.session.dialect().capture_snapshot(&symbol, body) {
                 self.capture(now, || text);
             }
         }
-        let reply = Reply { status: reply.status, retry_after_s: reply.retry_after_s, body };
+        let reply = Reply {
+            status: reply.status,
+            retry_after_s: reply.retry_after_s,
+            body,
+        };
         self.session.handle_reply(now, purpose, Ok(reply));
     }
 
@@ -394,7 +434,8 @@ impl Task {
         }
         while let Some(update) = self.session.poll_update() {
             if update.venue_time.is_known() {
-                self.status.latency(update.received.since(update.venue_time));
+                self.status
+                    .latency(update.received.since(update.venue_time));
             }
             match self.updates.try_send(update) {
                 Ok(()) => {}
@@ -443,6 +484,9 @@ fn host(url: &str) -> &str {
 mod tests {
     #[test]
     fn a_host_shows_no_token() {
-        assert_eq!(super::host("wss://a.b:443/endpoint?token=secret"), "a.b:443");
+        assert_eq!(
+            super::host("wss://a.b:443/endpoint?token=secret"),
+            "a.b:443"
+        );
     }
 }

@@ -17,7 +17,11 @@ const WORKERS: usize = 2;
 const BLOCKING_THREADS: usize = 4;
 
 #[derive(Parser)]
-#[command(name = "tickerml-edge", version, about = "Verified market data, decisions and paper execution")]
+#[command(
+    name = "tickerml-edge",
+    version,
+    about = "Verified market data, decisions and paper execution"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -129,8 +133,17 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<u8, Failure> {
     match command {
-        Command::Run { config, r#for, json } => run_edge(&config, r#for, json)?,
-        Command::Replay { inputs, venue, policy, json } => {
+        Command::Run {
+            config,
+            r#for,
+            json,
+        } => run_edge(&config, r#for, json)?,
+        Command::Replay {
+            inputs,
+            venue,
+            policy,
+            json,
+        } => {
             replay_inputs(&inputs, venue.as_deref(), policy.as_deref(), json)?;
         }
         Command::Record { config, out, r#for } => record_venues(&config, &out, r#for)?,
@@ -140,7 +153,9 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Resume(running) => ask("resume", &running)?,
         Command::Flatten(running) => ask("flatten", &running)?,
         Command::Export | Command::Pair => {
-            return Err(Failure::usage("not built yet: this release runs, replays and records"));
+            return Err(Failure::usage(
+                "not built yet: this release runs, replays and records",
+            ));
         }
         Command::ProbeStore { path } => return Ok(store::probe_main(&path)),
     }
@@ -179,7 +194,10 @@ fn run_edge(path: &Path, seconds: Option<u64>, json: bool) -> Result<(), Failure
         .map_err(Failure::failed)?
         .map_err(Failure::failed)?;
     if json {
-        println!("{}", serde_json::to_string(&summary).map_err(Failure::failed)?);
+        println!(
+            "{}",
+            serde_json::to_string(&summary).map_err(Failure::failed)?
+        );
     } else {
         println!("{summary}");
     }
@@ -194,13 +212,15 @@ fn replay_inputs(
 ) -> Result<(), Failure> {
     let policy = policy
         .map(|name| {
-            Policy::from_name(name)
-                .ok_or_else(|| Failure::usage(format!("--policy {name:?} is unknown; write imbalance")))
+            Policy::from_name(name).ok_or_else(|| {
+                Failure::usage(format!("--policy {name:?} is unknown; write imbalance"))
+            })
         })
         .transpose()?;
     let found = match venue {
         Some(name) => {
-            let venue = config::venue(name).map_err(|cause| Failure::usage(format!("--venue {cause}")))?;
+            let venue =
+                config::venue(name).map_err(|cause| Failure::usage(format!("--venue {cause}")))?;
             replay::captures(venue, inputs).map_err(Failure::failed)?
         }
         None => {
@@ -220,7 +240,10 @@ fn replay_inputs(
         }
     };
     if json {
-        println!("{}", serde_json::to_string(&found).map_err(Failure::failed)?);
+        println!(
+            "{}",
+            serde_json::to_string(&found).map_err(Failure::failed)?
+        );
         return Ok(());
     }
     for input in &found.inputs {
@@ -230,7 +253,11 @@ fn replay_inputs(
         }
         for one in &input.instruments {
             let gaps: u64 = one.gaps.values().sum();
-            let best = |levels: &[[String; 2]]| levels.first().map_or("—".to_owned(), |[price, _]| price.clone());
+            let best = |levels: &[[String; 2]]| {
+                levels
+                    .first()
+                    .map_or("—".to_owned(), |[price, _]| price.clone())
+            };
             println!(
                 "  {:24} {:5} {:>14} / {:<14} frames {} events {} trades {} gaps {} resyncs {}",
                 one.instrument,
@@ -248,7 +275,11 @@ fn replay_inputs(
     if let Some(account) = &found.account {
         println!(
             "equity {} after {} fills ({} as computed, {} not) and {} decisions",
-            account.equity, account.fills, account.fills_equal, account.fills_different, account.decisions
+            account.equity,
+            account.fills,
+            account.fills_equal,
+            account.fills_different,
+            account.decisions
         );
     }
     println!("state {}", found.state_hash);
@@ -258,13 +289,17 @@ fn replay_inputs(
 fn record_venues(path: &Path, out: &Path, seconds: Option<u64>) -> Result<(), Failure> {
     let config = load(path)?;
     log(&config)?;
-    let recorded =
-        runtime()?.block_on(record::record(&config, out, seconds)).map_err(Failure::failed)?;
+    let recorded = runtime()?
+        .block_on(record::record(&config, out, seconds))
+        .map_err(Failure::failed)?;
     for (path, lines) in &recorded.files {
         println!("{} {lines} lines", path.display());
     }
     if recorded.lost > 0 {
-        return Err(Failure::failed(format!("{} lines were lost: the disk is too slow", recorded.lost)));
+        return Err(Failure::failed(format!(
+            "{} lines were lost: the disk is too slow",
+            recorded.lost
+        )));
     }
     Ok(())
 }
@@ -281,7 +316,9 @@ fn check(path: &Path, json: bool) -> Result<(), Failure> {
         })
         .map_err(|error| {
             let dir = config.data_dir.display();
-            Failure::failed(format!("{dir}: {error}: node.data_dir must be a folder that this user can write"))
+            Failure::failed(format!(
+                "{dir}: {error}: node.data_dir must be a folder that this user can write"
+            ))
         })?;
     if json {
         let found = serde_json::json!({
@@ -294,8 +331,15 @@ fn check(path: &Path, json: bool) -> Result<(), Failure> {
         });
         println!("{found}");
     } else {
-        println!("{}: good: {venues} venues, {instruments} instruments", path.display());
-        println!("data in {}, page at http://{}/", config.data_dir.display(), config.listen);
+        println!(
+            "{}: good: {venues} venues, {instruments} instruments",
+            path.display()
+        );
+        println!(
+            "data in {}, page at http://{}/",
+            config.data_dir.display(),
+            config.listen
+        );
     }
     Ok(())
 }

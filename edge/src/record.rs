@@ -44,20 +44,29 @@ pub struct Recorded {
 /// # Errors
 /// One line with cause and remedy.
 pub async fn record(config: &Config, dir: &Path, seconds: Option<u64>) -> Result<Recorded, String> {
-    std::fs::create_dir_all(dir)
-        .map_err(|error| format!("{}: {error}: --out must be a writable folder", dir.display()))?;
+    std::fs::create_dir_all(dir).map_err(|error| {
+        format!(
+            "{}: {error}: --out must be a writable folder",
+            dir.display()
+        )
+    })?;
     let mut writers = Vec::new();
     let (updates, mut drain) = mpsc::channel(CHANNEL_UPDATES);
     let mut feeds = Vec::new();
     for venue in &config.venues {
-        let tls = tls::client_config(venue.ca_file.as_deref()).map_err(|error| error.to_string())?;
+        let tls =
+            tls::client_config(venue.ca_file.as_deref()).map_err(|error| error.to_string())?;
         let (tap, lines) = mpsc::channel(CHANNEL_LINES);
         let instruments = &venue.instruments;
         for channel in channels(venue.venue) {
             let (endpoint, seed) = (venue.endpoint.clone(), config.setup.seed);
-            let session =
-                Session::new(venue.venue, *channel, endpoint, instruments.clone(), seed);
-            feeds.push(feed::spawn(session, Arc::clone(&tls), updates.clone(), Some(tap.clone())));
+            let session = Session::new(venue.venue, *channel, endpoint, instruments.clone(), seed);
+            feeds.push(feed::spawn(
+                session,
+                Arc::clone(&tls),
+                updates.clone(),
+                Some(tap.clone()),
+            ));
         }
         writers.push(tokio::spawn(write(venue.venue, dir.to_owned(), lines)));
     }
@@ -82,7 +91,9 @@ pub async fn record(config: &Config, dir: &Path, seconds: Option<u64>) -> Result
     }
     for writer in writers {
         let files = writer.await.map_err(|error| error.to_string())?;
-        recorded.files.extend(files.map_err(|error| format!("{}: {error}", dir.display()))?);
+        recorded
+            .files
+            .extend(files.map_err(|error| format!("{}: {error}", dir.display()))?);
     }
     Ok(recorded)
 }
@@ -140,7 +151,12 @@ impl Capture {
         let path = dir.join(format!("{venue}-{stamp}.jsonl.zst"));
         let file = File::options().write(true).create_new(true).open(&path)?;
         let stream = zstd::stream::write::Encoder::new(BufWriter::new(file), LEVEL)?;
-        Ok(Self { path, hour: now.0 / ROTATE_EVERY_NS, lines: 0, stream })
+        Ok(Self {
+            path,
+            hour: now.0 / ROTATE_EVERY_NS,
+            lines: 0,
+            stream,
+        })
     }
 
     fn line(&mut self, line: &Line) -> io::Result<()> {

@@ -57,7 +57,9 @@ pub fn recover(
         None => Engine::new(setup),
         Some((seq, bytes)) => match open_checkpoint(bytes) {
             None => {
-                found.troubles.push(format!("the checkpoint at {seq} does not hash to what it says"));
+                found.troubles.push(format!(
+                    "the checkpoint at {seq} does not hash to what it says"
+                ));
                 Engine::new(setup)
             }
             Some(state) => {
@@ -111,7 +113,12 @@ fn replay(engine: &mut Engine, dir: &Path, found: &mut Recovered) -> Result<(), 
         match reader.next_item() {
             Ok(None) => return Ok(()),
             Ok(Some(Item::Run(_))) => {}
-            Ok(Some(Item::Batch { first_seq, count, bytes, .. })) => {
+            Ok(Some(Item::Batch {
+                first_seq,
+                count,
+                bytes,
+                ..
+            })) => {
                 for record in Decoder::new(first_seq, count, bytes) {
                     match record {
                         Ok(record) if record.seq > engine.seq() => {
@@ -120,7 +127,9 @@ fn replay(engine: &mut Engine, dir: &Path, found: &mut Recovered) -> Result<(), 
                         }
                         Ok(_) => {}
                         Err(error) => {
-                            found.troubles.push(format!("journal batch at {first_seq}: {error}"));
+                            found
+                                .troubles
+                                .push(format!("journal batch at {first_seq}: {error}"));
                             break;
                         }
                     }
@@ -128,11 +137,19 @@ fn replay(engine: &mut Engine, dir: &Path, found: &mut Recovered) -> Result<(), 
             }
             Ok(Some(Item::Missing { from_seq, to_seq })) => {
                 if to_seq > engine.seq() {
-                    found.troubles.push(format!("journal records {from_seq} to {to_seq} are missing"));
+                    found.troubles.push(format!(
+                        "journal records {from_seq} to {to_seq} are missing"
+                    ));
                 }
             }
-            Ok(Some(Item::Damaged { offset, bytes, reason })) => {
-                found.troubles.push(format!("journal: {bytes} bytes at {offset}: {reason}"));
+            Ok(Some(Item::Damaged {
+                offset,
+                bytes,
+                reason,
+            })) => {
+                found
+                    .troubles
+                    .push(format!("journal: {bytes} bytes at {offset}: {reason}"));
             }
             Err(error) => found.troubles.push(format!("journal: {error}")),
         }
@@ -148,5 +165,8 @@ pub fn apply(engine: &mut Engine, record: &Record) {
 /// Whether an event must be in the store before it takes effect.
 #[must_use]
 pub const fn is_trading(event: &Event) -> bool {
-    matches!(event, Event::Report(_) | Event::Mark(_) | Event::Operator(_))
+    matches!(
+        event,
+        Event::Report(_) | Event::Mark(_) | Event::Operator(_)
+    )
 }

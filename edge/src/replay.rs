@@ -176,7 +176,11 @@ pub fn captures(venue: Venue, paths: &[PathBuf]) -> Result<Replay, ReplayError> 
         progress.done();
         inputs.push(tape.report(path, &before, &frames));
     }
-    Ok(Replay { inputs, state_hash: hex(&tape.engine.state_hash()), account: None })
+    Ok(Replay {
+        inputs,
+        state_hash: hex(&tape.engine.state_hash()),
+        account: None,
+    })
 }
 
 /// A setup that looks at markets and trades nothing.
@@ -191,7 +195,13 @@ pub fn market_only(instruments: Vec<Instrument>) -> Setup {
         min_confidence: u32::MAX,
         max_spread_bps: 0,
     };
-    Setup { instruments, capital: Cash::ZERO, limits, terms: Vec::new(), seed: 0 }
+    Setup {
+        instruments,
+        capital: Cash::ZERO,
+        limits,
+        terms: Vec::new(),
+        seed: 0,
+    }
 }
 
 /// The instruments that the captures name, in order of appearance.
@@ -205,7 +215,10 @@ fn discover(venue: Venue, paths: &[PathBuf]) -> Result<Vec<Instrument>, ReplayEr
     }
     let listings = session.reader().listings();
     if listings.is_empty() {
-        let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+        let paths: Vec<_> = paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
         return Err(ReplayError(format!(
             "{}: no frame of {venue} in it; is --venue right?",
             paths.join(", ")
@@ -216,7 +229,10 @@ fn discover(venue: Venue, paths: &[PathBuf]) -> Result<Vec<Instrument>, ReplayEr
             "the captures name {MAX_INSTRUMENTS} instruments or more; replay fewer at once"
         )));
     }
-    Ok(listings.iter().map(|listing| listing.instrument.clone()).collect())
+    Ok(listings
+        .iter()
+        .map(|listing| listing.instrument.clone())
+        .collect())
 }
 
 /// A running replay of captures.
@@ -238,7 +254,15 @@ impl Tape {
         let late = vec![0; engine.cells().len()];
         let session = Session::capture(venue);
         let synchroniser = Synchroniser::new(HOLD_NS);
-        Self { venue, session, synchroniser, engine, now: Time(1), seq: 0, late }
+        Self {
+            venue,
+            session,
+            synchroniser,
+            engine,
+            now: Time(1),
+            seq: 0,
+            late,
+        }
     }
 
     fn marks(&self) -> Vec<Mark> {
@@ -252,7 +276,9 @@ impl Tape {
     }
 
     fn frame(&mut self, received: Option<Time>, text: &str, frames: &mut [u64]) {
-        self.now = received.unwrap_or_else(|| self.now.plus(STAMPLESS_STEP_NS)).max(self.now);
+        self.now = received
+            .unwrap_or_else(|| self.now.plus(STAMPLESS_STEP_NS))
+            .max(self.now);
         self.session.handle_frame(self.now, text);
         while let Some(update) = self.session.poll_update() {
             if received.is_none() {
@@ -283,7 +309,11 @@ impl Tape {
         while let Some(update) = self.synchroniser.poll(until) {
             self.late[update.instrument.index()] += u64::from(update.late);
             self.seq += 1;
-            let record = Record { seq: self.seq, at: self.now, event: Event::Market(update) };
+            let record = Record {
+                seq: self.seq,
+                at: self.now,
+                event: Event::Market(update),
+            };
             self.engine.handle(&record);
             while let Some(output) = self.engine.poll() {
                 if let Output::Resync { instrument, .. } = output {
@@ -316,7 +346,13 @@ impl Tape {
             path: path.display().to_string(),
             venue: self.venue.name().to_owned(),
             instruments,
-            troubles: self.session.status().last_error.clone().into_iter().collect(),
+            troubles: self
+                .session
+                .status()
+                .last_error
+                .clone()
+                .into_iter()
+                .collect(),
         }
     }
 }
@@ -330,9 +366,15 @@ fn instrument_report(
     late: u64,
 ) -> InstrumentReport {
     let counters = cell.book.counters();
-    let gaps = GapReason::ALL.into_iter().filter(|reason| *reason != GapReason::Unsynced).map(|reason| {
-        (reason.name(), counters.gaps[reason as usize] - before.gaps[reason as usize])
-    });
+    let gaps = GapReason::ALL
+        .into_iter()
+        .filter(|reason| *reason != GapReason::Unsynced)
+        .map(|reason| {
+            (
+                reason.name(),
+                counters.gaps[reason as usize] - before.gaps[reason as usize],
+            )
+        });
     InstrumentReport {
         instrument: name,
         frames,
@@ -357,16 +399,29 @@ fn instrument_report(
 fn book_report(cell: &Cell, instrument: &Instrument) -> BookReport {
     let levels = |side: Side| {
         let text = |level: Level| {
-            [instrument.price_text(level.price).to_string(), instrument.qty_text(level.qty).to_string()]
+            [
+                instrument.price_text(level.price).to_string(),
+                instrument.qty_text(level.qty).to_string(),
+            ]
         };
-        cell.book.ladder(side).take(SHOWN_LEVELS).map(text).collect()
+        cell.book
+            .ladder(side)
+            .take(SHOWN_LEVELS)
+            .map(text)
+            .collect()
     };
     let (state, reason) = match cell.book.state() {
         BookState::Live { .. } => ("live", None),
         BookState::Stale { reason, .. } => ("stale", Some(reason.name())),
     };
     let depth = [cell.book.len(Side::Buy), cell.book.len(Side::Sell)];
-    BookReport { state, reason, bids: levels(Side::Buy), asks: levels(Side::Sell), depth }
+    BookReport {
+        state,
+        reason,
+        bids: levels(Side::Buy),
+        asks: levels(Side::Sell),
+        depth,
+    }
 }
 
 /// Replays a journal: a folder of day files, or one of them.
@@ -430,7 +485,12 @@ impl JournalFold {
     fn item(&mut self, item: &Item<'_>) -> Result<(), ReplayError> {
         match item {
             Item::Run(header) => self.begin(header)?,
-            Item::Batch { first_seq, count, bytes, .. } => {
+            Item::Batch {
+                first_seq,
+                count,
+                bytes,
+                ..
+            } => {
                 for record in Decoder::new(*first_seq, *count, bytes) {
                     match record {
                         Ok(record) => self.record(&record),
@@ -442,10 +502,16 @@ impl JournalFold {
                 }
             }
             Item::Missing { from_seq, to_seq } => {
-                self.troubles.push(format!("records {from_seq} to {to_seq} are missing"));
+                self.troubles
+                    .push(format!("records {from_seq} to {to_seq} are missing"));
             }
-            Item::Damaged { offset, bytes, reason } => {
-                self.troubles.push(format!("{bytes} bytes at {offset}: {reason}"));
+            Item::Damaged {
+                offset,
+                bytes,
+                reason,
+            } => {
+                self.troubles
+                    .push(format!("{bytes} bytes at {offset}: {reason}"));
             }
         }
         Ok(())
@@ -462,7 +528,9 @@ impl JournalFold {
         let setup: Setup = postcard::from_bytes(&header.instruments)
             .map_err(|error| ReplayError(format!("the journal's instrument table: {error}")))?;
         match &mut self.engine {
-            Some(engine) => engine.rebase(setup).map_err(|error| ReplayError(error.to_string())),
+            Some(engine) => engine
+                .rebase(setup)
+                .map_err(|error| ReplayError(error.to_string())),
             None => {
                 self.records = vec![0; setup.instruments.len()];
                 self.late = vec![0; setup.instruments.len()];
@@ -473,7 +541,9 @@ impl JournalFold {
     }
 
     fn record(&mut self, record: &Record) {
-        let Some(engine) = &mut self.engine else { return };
+        let Some(engine) = &mut self.engine else {
+            return;
+        };
         if let Event::Market(update) = &record.event
             && let Some(count) = self.records.get_mut(update.instrument.index())
         {
@@ -493,7 +563,9 @@ impl JournalFold {
         if let Event::Report(report) = &record.event {
             self.compare(report);
         }
-        let Some(engine) = &mut self.engine else { return };
+        let Some(engine) = &mut self.engine else {
+            return;
+        };
         engine.handle(record);
         while let Some(output) = engine.poll() {
             if let Output::Report(report) = output {
@@ -504,10 +576,14 @@ impl JournalFold {
 
     fn compare(&mut self, report: &Report) {
         if matches!(report.outcome, Outcome::Rejected(Reject::Void)) {
-            self.expected.retain(|expected| expected.order != report.order);
+            self.expected
+                .retain(|expected| expected.order != report.order);
             return;
         }
-        let place = self.expected.iter().position(|expected| expected.order == report.order);
+        let place = self
+            .expected
+            .iter()
+            .position(|expected| expected.order == report.order);
         let Some(place) = place else { return };
         let same = self.expected.remove(place) == *report;
         self.fills += u64::from(matches!(report.outcome, Outcome::Filled(_)));
@@ -517,7 +593,10 @@ impl JournalFold {
 
     fn report(self, path: &Path) -> Result<Replay, ReplayError> {
         let Some(engine) = self.engine else {
-            return Err(ReplayError(format!("{}: no run in it; is it a journal?", path.display())));
+            return Err(ReplayError(format!(
+                "{}: no run in it; is it a journal?",
+                path.display()
+            )));
         };
         let zero = (Counters::default(), 0, 0);
         let cells = engine.cells().iter().zip(&engine.setup().instruments);
@@ -545,22 +624,41 @@ impl JournalFold {
             troubles: self.troubles,
         };
         let state_hash = hex(&engine.state_hash());
-        Ok(Replay { inputs: vec![input], state_hash, account: Some(account) })
+        Ok(Replay {
+            inputs: vec![input],
+            state_hash,
+            account: Some(account),
+        })
     }
 }
 
 /// Folds a logged market event or pulse and everything that a policy makes of it. Derived events
 /// share the record's number and time.
-fn ask_again(engine: &mut Engine, record: &Record, policy: Policy, decisions: &mut u64, fills: &mut u64) {
+fn ask_again(
+    engine: &mut Engine,
+    record: &Record,
+    policy: Policy,
+    decisions: &mut u64,
+    fills: &mut u64,
+) {
     let mut events = VecDeque::from([record.event.clone()]);
     while let Some(event) = events.pop_front() {
-        engine.handle(&Record { seq: record.seq, at: record.at, event });
+        engine.handle(&Record {
+            seq: record.seq,
+            at: record.at,
+            event,
+        });
         while let Some(output) = engine.poll() {
             match output {
                 Output::Ask { instrument, asked } => {
                     *decisions += 1;
                     let action = policy.answer(engine.window(instrument));
-                    let decision = Decision { instrument, asked, action, latency_ns: 0 };
+                    let decision = Decision {
+                        instrument,
+                        asked,
+                        action,
+                        latency_ns: 0,
+                    };
                     events.push_back(Event::Decision(decision));
                 }
                 Output::Report(report) => {
@@ -583,14 +681,19 @@ fn for_each_line(
     mut each: impl FnMut(Option<Time>, &str),
 ) -> Result<(), ReplayError> {
     let failed = |error: io::Error| {
-        ReplayError(format!("{}: {error}: is it a capture that this user can read?", path.display()))
+        ReplayError(format!(
+            "{}: {error}: is it a capture that this user can read?",
+            path.display()
+        ))
     };
     let mut reader = open(path).map_err(failed)?;
     let session = Session::capture(venue);
     let mut line = Vec::new();
     loop {
         line.clear();
-        let read = (&mut reader).take(MAX_LINE_BYTES as u64).read_until(b'\n', &mut line);
+        let read = (&mut reader)
+            .take(MAX_LINE_BYTES as u64)
+            .read_until(b'\n', &mut line);
         if read.map_err(failed)? == 0 {
             return Ok(());
         }
@@ -602,9 +705,16 @@ fn for_each_line(
         }
         match split(text) {
             Line::Frame(received, frame) => each(received, frame),
-            Line::Reply { received, url, body } => {
-                let symbol = url.split_once("symbol=").map(|(_, rest)| rest.split('&').next().unwrap_or(rest));
-                let wrapped = symbol.and_then(|symbol| session.dialect().capture_snapshot(symbol, body));
+            Line::Reply {
+                received,
+                url,
+                body,
+            } => {
+                let symbol = url
+                    .split_once("symbol=")
+                    .map(|(_, rest)| rest.split('&').next().unwrap_or(rest));
+                let wrapped =
+                    symbol.and_then(|symbol| session.dialect().capture_snapshot(symbol, body));
                 if let Some(wrapped) = wrapped {
                     each(received, &wrapped);
                 }
@@ -618,7 +728,9 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
     let mut file = BufReader::new(File::open(path)?);
     let magic = file.fill_buf()?;
     Ok(if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        Box::new(BufReader::new(zstd::stream::read::Decoder::with_buffer(file)?))
+        Box::new(BufReader::new(zstd::stream::read::Decoder::with_buffer(
+            file,
+        )?))
     } else if magic.starts_with(&[0x1f, 0x8b]) {
         Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(file)))
     } else {
@@ -631,15 +743,25 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
 enum Line<'a> {
     Frame(Option<Time>, &'a str),
     /// A REST answer of a cryptofeed recording.
-    Reply { received: Option<Time>, url: &'a str, body: &'a str },
+    Reply {
+        received: Option<Time>,
+        url: &'a str,
+        body: &'a str,
+    },
     /// Something that no venue sent.
     Note,
 }
 
 fn split(line: &str) -> Line<'_> {
-    if let Some((url, rest)) = line.split_once(" -> ") && url.starts_with("http") {
+    if let Some((url, rest)) = line.split_once(" -> ")
+        && url.starts_with("http")
+    {
         return match rest.split_once(": ") {
-            Some((stamp, body)) => Line::Reply { received: self::stamp(stamp), url, body },
+            Some((stamp, body)) => Line::Reply {
+                received: self::stamp(stamp),
+                url,
+                body,
+            },
             None => Line::Note,
         };
     }
@@ -657,15 +779,26 @@ fn split(line: &str) -> Line<'_> {
 
 /// Nanoseconds as an integer, or seconds with or without decimals.
 fn stamp(text: &str) -> Option<Time> {
-    if !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+    if !text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    {
         return None;
     }
     match text.split_once('.') {
         None => text.parse().ok().map(Time::from_epoch),
         Some((whole, fraction)) => {
-            let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+            let digits: String = fraction
+                .chars()
+                .chain("000000000".chars())
+                .take(9)
+                .collect();
             let seconds: u64 = whole.parse().ok()?;
-            Some(Time(seconds.checked_mul(1_000_000_000)?.checked_add(digits.parse().ok()?)?))
+            Some(Time(
+                seconds
+                    .checked_mul(1_000_000_000)?
+                    .checked_add(digits.parse().ok()?)?,
+            ))
         }
     }
 }
@@ -680,8 +813,17 @@ struct Progress {
 
 impl Progress {
     fn new(path: &Path) -> Self {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Self { name, lines: 0, shown: false, terminal: io::stderr().is_terminal() }
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        Self {
+            name,
+            lines: 0,
+            shown: false,
+            terminal: io::stderr().is_terminal(),
+        }
     }
 
     fn line(&mut self) {
@@ -706,13 +848,23 @@ mod tests {
     #[test]
     fn every_kind_of_line_is_told_apart() {
         let frame = |stamp: u64, text| Line::Frame(Some(Time(stamp)), text);
-        assert_eq!(split(r#"1723161253937085768 {"a":1}"#), frame(1_723_161_253_937_085_768, r#"{"a":1}"#));
-        assert_eq!(split(r#"1633998512.0633569: {"a":1}"#), frame(1_633_998_512_063_356_900, r#"{"a":1}"#));
+        assert_eq!(
+            split(r#"1723161253937085768 {"a":1}"#),
+            frame(1_723_161_253_937_085_768, r#"{"a":1}"#)
+        );
+        assert_eq!(
+            split(r#"1633998512.0633569: {"a":1}"#),
+            frame(1_633_998_512_063_356_900, r#"{"a":1}"#)
+        );
         assert_eq!(split(r#"{"a": 1}"#), Line::Frame(None, r#"{"a": 1}"#));
         assert_eq!(split("wss://x <-> 1.5"), Line::Note);
         assert_eq!(
             split("https://x/depth?symbol=A&limit=5 -> 1.5: {}"),
-            Line::Reply { received: Some(Time(1_500_000_000)), url: "https://x/depth?symbol=A&limit=5", body: "{}" }
+            Line::Reply {
+                received: Some(Time(1_500_000_000)),
+                url: "https://x/depth?symbol=A&limit=5",
+                body: "{}"
+            }
         );
     }
 }

@@ -106,7 +106,11 @@ pub struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let gaps: Vec<_> = self.gaps.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        let gaps: Vec<_> = self
+            .gaps
+            .iter()
+            .map(|(kind, count)| format!("{kind} {count}"))
+            .collect();
         let [live, books] = self.books_live;
         let pair = |[p50, p99]: [f64; 2]| format!("p50 {p50:.1}, p99 {p99:.1}");
         let [journaled, bytes, dropped] = self.journal;
@@ -115,18 +119,38 @@ impl fmt::Display for Summary {
         writeln!(f, "events           {}", self.events)?;
         writeln!(f, "books live       {live} of {books}")?;
         writeln!(f, "resyncs          {}", self.resyncs)?;
-        writeln!(f, "gaps             {}", if gaps.is_empty() { "none".to_owned() } else { gaps.join(", ") })?;
+        writeln!(
+            f,
+            "gaps             {}",
+            if gaps.is_empty() {
+                "none".to_owned()
+            } else {
+                gaps.join(", ")
+            }
+        )?;
         writeln!(f, "decisions        {}", self.decisions)?;
         writeln!(f, "orders           {}", self.orders)?;
         writeln!(f, "fills            {}", self.fills)?;
         writeln!(f, "equity           {}", self.equity)?;
         writeln!(f, "decode           {} µs a frame", pair(self.decode_us))?;
         writeln!(f, "fold             {} µs an event", pair(self.fold_us))?;
-        writeln!(f, "frame→features   {} µs, hold included", pair(self.frame_to_features_us))?;
-        writeln!(f, "journal          {journaled} events, {bytes} bytes, {dropped} dropped")?;
+        writeln!(
+            f,
+            "frame→features   {} µs, hold included",
+            pair(self.frame_to_features_us)
+        )?;
+        writeln!(
+            f,
+            "journal          {journaled} events, {bytes} bytes, {dropped} dropped"
+        )?;
         writeln!(f, "overflowed       {}", self.overflowed)?;
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        writeln!(f, "memory           {:.1} MiB resident, {:.1} MiB anonymous", mib(self.rss_bytes), mib(self.anon_bytes))?;
+        writeln!(
+            f,
+            "memory           {:.1} MiB resident, {:.1} MiB anonymous",
+            mib(self.rss_bytes),
+            mib(self.anon_bytes)
+        )?;
         write!(f, "state            {}", self.state_hash)
     }
 }
@@ -139,7 +163,9 @@ pub async fn run(config: Config, seconds: Option<u64>, exe: PathBuf) -> Result<S
     let started = clock::now();
     std::fs::create_dir_all(&config.data_dir).map_err(|error| {
         let dir = config.data_dir.display();
-        RunError(format!("{dir}: {error}: node.data_dir must be a folder that this user can write"))
+        RunError(format!(
+            "{dir}: {error}: node.data_dir must be a folder that this user can write"
+        ))
     })?;
     let lock = store::lock(&config.data_dir).map_err(RunError::new)?;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
@@ -184,7 +210,12 @@ fn connect(
                 venue.instruments.clone(),
                 seed,
             );
-            feeds.push(feed::spawn(session, Arc::clone(&tls), updates.clone(), None));
+            feeds.push(feed::spawn(
+                session,
+                Arc::clone(&tls),
+                updates.clone(),
+                None,
+            ));
         }
     }
     Ok(feeds)
@@ -247,21 +278,29 @@ impl Runner {
             level: JOURNAL_LEVEL,
             retain_days: config.journal.retain_days,
         };
-        let (journal, tail) = journal::spawn(&journal_dir, header, journal_config, now.0)
-            .map_err(RunError::new)?;
+        let (journal, tail) =
+            journal::spawn(&journal_dir, header, journal_config, now.0).map_err(RunError::new)?;
         let gap_row = gaps.last_seq().map_err(RunError::new)?.unwrap_or(0);
         let store = store::spawn(state, gaps).map_err(RunError::new)?;
         let last_seq = recovered.last_seq.max(tail.last_seq.unwrap_or(0));
-        let mut desk =
-            Desk::new(engine, last_seq, config.policy, config.pulse_ns, config.hold_ns, now);
+        let mut desk = Desk::new(
+            engine,
+            last_seq,
+            config.policy,
+            config.pulse_ns,
+            config.hold_ns,
+            now,
+        );
         desk.start();
         let (updates, inbox) = mpsc::channel(CHANNEL_UPDATES);
         let (asking, questions) = mpsc::channel(control::CHANNEL_COMMANDS);
         control::listen(dir, asking).map_err(|error| {
-            RunError(format!("{}: {error}: the folder must allow sockets", control::path(dir).display()))
+            RunError(format!(
+                "{}: {error}: the folder must allow sockets",
+                control::path(dir).display()
+            ))
         })?;
-        let mut identity =
-            Snapshot::empty("PAPER", &config.name, env!("CARGO_PKG_VERSION"), now.0);
+        let mut identity = Snapshot::empty("PAPER", &config.name, env!("CARGO_PKG_VERSION"), now.0);
         identity.schema_id = schema::schema_id().to_string();
         identity.config_hash.clone_from(&config.hash);
         let mut runner = Self {
@@ -287,17 +326,25 @@ impl Runner {
             fold: Histogram::new(),
             to_features: Histogram::new(),
         };
-        runner.recent.restore_day(day.and_then(|bytes| postcard::from_bytes(&bytes).ok()));
+        runner
+            .recent
+            .restore_day(day.and_then(|bytes| postcard::from_bytes(&bytes).ok()));
         runner.report_recovery(&recovered, now);
         for report in [report, gap_report] {
             if let Some(aside) = report.set_aside {
-                let reason = report.reason.map(|reason| reason.to_string()).unwrap_or_default();
+                let reason = report
+                    .reason
+                    .map(|reason| reason.to_string())
+                    .unwrap_or_default();
                 let text = format!("damaged store set aside as {}: {reason}", aside.display());
                 runner.alarm("critical", "store-set-aside", text);
             }
         }
         if tail.truncated_bytes > 0 {
-            let text = format!("{} bytes cut from the journal's torn tail", tail.truncated_bytes);
+            let text = format!(
+                "{} bytes cut from the journal's torn tail",
+                tail.truncated_bytes
+            );
             runner.alarm("warning", "journal-torn", text);
         }
         // What only the store still knew belongs into the journal as well.
@@ -394,8 +441,14 @@ impl Runner {
         if let Event::Market(update) = &record.event {
             let done = clock::now();
             self.fold.record(done.since(begun).unsigned_abs());
-            if update.received.is_known() && matches!(update.body, Body::Depth(_) | Body::Touch(_) | Body::Trade(_)) {
-                self.to_features.record(done.since(update.received).unsigned_abs());
+            if update.received.is_known()
+                && matches!(
+                    update.body,
+                    Body::Depth(_) | Body::Touch(_) | Body::Trade(_)
+                )
+            {
+                self.to_features
+                    .record(done.since(update.received).unsigned_abs());
             }
         }
         while let Some(effect) = self.desk.poll_effect() {
@@ -417,7 +470,12 @@ impl Runner {
             encoder.push(record);
         }
         let (first_seq, count, bytes) = encoder.finish();
-        let batch = Batch { first_seq, count, at_ns: last.at.0, bytes };
+        let batch = Batch {
+            first_seq,
+            count,
+            at_ns: last.at.0,
+            bytes,
+        };
         if self.journal.write(batch).is_err() {
             let text = format!("{count} events were not recorded: the disk is too slow or full");
             self.alarm("critical", "journal-dropped", text);
@@ -427,7 +485,11 @@ impl Runner {
     fn effect(&mut self, at: Time, effect: Effect) {
         let setup = self.desk.engine().setup();
         match effect {
-            Effect::Gap { instrument, gap, found } => {
+            Effect::Gap {
+                instrument,
+                gap,
+                found,
+            } => {
                 let what = &setup.instruments[instrument.index()];
                 self.recent.gap(at, instrument, what, &gap);
                 self.gap_row += 1;
@@ -512,7 +574,9 @@ impl Runner {
 
     async fn checkpoint(&mut self) -> Result<(), RunError> {
         let engine = self.desk.engine();
-        let done = self.store.checkpoint(engine.seq(), recovery::seal_checkpoint(engine));
+        let done = self
+            .store
+            .checkpoint(engine.seq(), recovery::seal_checkpoint(engine));
         acknowledged(done, "the checkpoint could not be written").await
     }
 
@@ -605,7 +669,11 @@ impl Runner {
         let us = |histogram: &Histogram| {
             [0.5, 0.99].map(|q| histogram.quantile(q).unwrap_or(0) as f64 / 1e3)
         };
-        let live = engine.cells().iter().filter(|cell| cell.book.is_live()).count();
+        let live = engine
+            .cells()
+            .iter()
+            .filter(|cell| cell.book.is_live())
+            .count();
         let stats = self.journal.stats();
         let memory = telemetry::process_memory();
         Summary {
@@ -642,9 +710,9 @@ async fn acknowledged(
     match timeout(COMMIT_PATIENCE, done).await {
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(error))) => Err(RunError(format!("{what}: {error}"))),
-        Ok(Err(_)) | Err(_) => {
-            Err(RunError(format!("{what}: the store does not answer; check the disk, then start again")))
-        }
+        Ok(Err(_)) | Err(_) => Err(RunError(format!(
+            "{what}: the store does not answer; check the disk, then start again"
+        ))),
     }
 }
 

@@ -65,7 +65,9 @@ impl Recent {
                 instrument: name(instrument),
                 side: fill.side.name().to_owned(),
                 qty: instrument.qty_text(fill.qty).to_string(),
-                price: instrument.price_text(average_price(fill, instrument)).to_string(),
+                price: instrument
+                    .price_text(average_price(fill, instrument))
+                    .to_string(),
                 fee: cash(fill.fee),
                 slippage_bps: (fill.sent_double_mid > 0).then_some(worse),
                 reason: "market order of a decision".to_owned(),
@@ -110,7 +112,13 @@ impl Recent {
         if self.gaps.len() >= KEPT {
             self.gaps.pop_back();
         }
-        let text = |number: u64| if number == 0 { String::new() } else { number.to_string() };
+        let text = |number: u64| {
+            if number == 0 {
+                String::new()
+            } else {
+                number.to_string()
+            }
+        };
         self.gaps.push_front((
             id,
             web::Gap {
@@ -128,7 +136,15 @@ impl Recent {
     /// Something an operator should know.
     pub fn alarm(&mut self, at: Time, severity: &str, code: &str, text: String) {
         let (severity, code) = (severity.to_owned(), code.to_owned());
-        keep(&mut self.alarms, web::Alarm { ns: at.0, severity, code, text });
+        keep(
+            &mut self.alarms,
+            web::Alarm {
+                ns: at.0,
+                severity,
+                code,
+                text,
+            },
+        );
     }
 
     /// The equity of a moment.
@@ -137,7 +153,11 @@ impl Recent {
         if self.day.is_none_or(|(day, _)| day != now / DAYS) {
             self.day = Some((now / DAYS, value));
         }
-        if self.equity.last().is_some_and(|(last, _)| now < last + self.equity_step_ns) {
+        if self
+            .equity
+            .last()
+            .is_some_and(|(last, _)| now < last + self.equity_step_ns)
+        {
             return;
         }
         if self.equity.len() >= EQUITY_POINTS {
@@ -195,7 +215,12 @@ pub struct Shell {
 #[must_use]
 pub fn snapshot(engine: &Engine, recent: &Recent, shell: Shell, now: Time) -> Snapshot {
     let instruments = &engine.setup().instruments;
-    let Shell { identity, system, model, feeds } = shell;
+    let Shell {
+        identity,
+        system,
+        model,
+        feeds,
+    } = shell;
     let mut snapshot = Snapshot {
         now_ns: now.0,
         account: account(engine, recent),
@@ -204,7 +229,12 @@ pub fn snapshot(engine: &Engine, recent: &Recent, shell: Shell, now: Time) -> Sn
         fills: recent.fills.iter().cloned().collect(),
         decisions: recent.decisions.iter().cloned().collect(),
         venues: feeds.iter().map(venue).collect(),
-        books: engine.cells().iter().zip(instruments).map(|(c, i)| book(c, i)).collect(),
+        books: engine
+            .cells()
+            .iter()
+            .zip(instruments)
+            .map(|(c, i)| book(c, i))
+            .collect(),
         gaps: gaps(engine, recent),
         alarms: recent.alarms.iter().cloned().collect(),
         features: features(engine),
@@ -238,14 +268,24 @@ fn health(engine: &Engine, snapshot: &Snapshot, now: Time) -> web::Health {
     // One stale book is the day's business; a market that is dark is not.
     let dark = stale.len() == engine.cells().len();
     if dark {
-        let since = stale.iter().max().copied().filter(|since| since.is_known()).unwrap_or(now);
+        let since = stale
+            .iter()
+            .max()
+            .copied()
+            .filter(|since| since.is_known())
+            .unwrap_or(now);
         reasons.push(web::Reason {
             code: "stale".to_owned(),
             text: "No book is live.".to_owned(),
             since_ns: since.0,
         });
     }
-    web::Health { ready: true, halted: !snapshot.halts.is_empty(), stale: dark, reasons }
+    web::Health {
+        ready: true,
+        halted: !snapshot.halts.is_empty(),
+        stale: dark,
+        reasons,
+    }
 }
 
 fn halts(engine: &Engine) -> Vec<web::Halt> {
@@ -280,15 +320,18 @@ fn account(engine: &Engine, recent: &Recent) -> web::Account {
 
 fn positions(engine: &Engine) -> Vec<web::Position> {
     let instruments = &engine.setup().instruments;
-    let cells = engine.cells().iter().zip(instruments).zip(engine.ledger().positions());
+    let cells = engine
+        .cells()
+        .iter()
+        .zip(instruments)
+        .zip(engine.ledger().positions());
     cells
         .filter(|(_, position)| position.qty.0 != 0)
         .map(|((cell, instrument), position)| {
             let long = position.qty.0 > 0;
             let mark = cell.marks().map(|(bid, ask)| if long { bid } else { ask });
-            let value = mark.map(|mark| {
-                tickerml_shared::ledger::Ledger::value(position, mark, instrument)
-            });
+            let value =
+                mark.map(|mark| tickerml_shared::ledger::Ledger::value(position, mark, instrument));
             web::Position {
                 instrument: name(instrument),
                 venue: instrument.venue.name().to_owned(),
@@ -360,7 +403,10 @@ fn book(cell: &Cell, instrument: &Instrument) -> web::Book {
     };
     let gaps = |reason: GapReason| counters.gaps[reason as usize];
     let feature = |name: &str| cell.vector.and_then(|v| v.named(name)).map(f64::from);
-    let mid = cell.book.double_mid().map(|d| d as f64 / (2 * pow10(instrument.price_scale)) as f64);
+    let mid = cell
+        .book
+        .double_mid()
+        .map(|d| d as f64 / (2 * pow10(instrument.price_scale)) as f64);
     web::Book {
         instrument: instrument.symbol.to_string(),
         venue: instrument.venue.name().to_owned(),
@@ -372,7 +418,10 @@ fn book(cell: &Cell, instrument: &Instrument) -> web::Book {
         spread_bps: feature("spread"),
         mid,
         imbalance: feature("book_imbalance_5"),
-        depth: [cell.book.len(Side::Buy) as u64, cell.book.len(Side::Sell) as u64],
+        depth: [
+            cell.book.len(Side::Buy) as u64,
+            cell.book.len(Side::Sell) as u64,
+        ],
         gaps: web::GapCounts {
             sequence: gaps(GapReason::Sequence),
             checksum: gaps(GapReason::Checksum),
@@ -397,7 +446,8 @@ fn gaps(engine: &Engine, recent: &Recent) -> Vec<web::Gap> {
     let lasted = |(id, gap): &(InstrumentId, web::Gap)| {
         let newest = seen.insert(*id);
         let mut gap = gap.clone();
-        if let (true, BookState::Live { since }) = (newest, engine.cells()[id.index()].book.state()) {
+        if let (true, BookState::Live { since }) = (newest, engine.cells()[id.index()].book.state())
+        {
             gap.duration_ms = Some(since.0.saturating_sub(gap.ns) / MILLIS);
         } else if !newest {
             gap.duration_ms = gap.duration_ms.or(Some(0));
@@ -416,7 +466,10 @@ fn features(engine: &Engine) -> Vec<web::Feature> {
                 instrument: name(instrument),
                 name: feature.name.to_owned(),
                 unit: feature.unit.name().to_owned(),
-                value: cell.vector.and_then(|vector| vector.get(index)).map(f64::from),
+                value: cell
+                    .vector
+                    .and_then(|vector| vector.get(index))
+                    .map(f64::from),
             });
         }
     }
@@ -446,6 +499,10 @@ fn average_price(fill: &Fill, instrument: &Instrument) -> Price {
     let shift = i32::from(instrument.price_scale) + i32::from(instrument.qty_scale) - 8;
     let factor = 10_i128.pow(shift.unsigned_abs());
     let notional = i128::from(fill.notional.0);
-    let scaled = if shift >= 0 { notional * factor } else { notional / factor };
+    let scaled = if shift >= 0 {
+        notional * factor
+    } else {
+        notional / factor
+    };
     Price(div_round(scaled, i128::from(fill.qty.0.max(1))))
 }

@@ -375,10 +375,13 @@ impl Book {
 
     /// The levels of a side, best first, depth and touch fused. Nothing while the book is stale.
     pub fn levels(&self, side: Side) -> impl Iterator<Item = Level> + '_ {
-        let touch = self.ahead().filter(|_| self.is_live()).map(|touch| match side {
-            Side::Buy => touch.bid,
-            Side::Sell => touch.ask,
-        });
+        let touch = self
+            .ahead()
+            .filter(|_| self.is_live())
+            .map(|touch| match side {
+                Side::Buy => touch.bid,
+                Side::Sell => touch.ask,
+            });
         let ahead = move |level: &Level| match (touch, side) {
             (None, _) => false,
             (Some(touch), Side::Buy) => level.price >= touch.price,
@@ -394,8 +397,15 @@ impl Book {
             Side::Buy => (&self.bids, 1),
             Side::Sell => (&self.asks, -1),
         };
-        let levels = if self.is_live() { ladder.levels.as_slice() } else { &[] };
-        levels.iter().rev().map(move |&(key, qty)| Level { price: Price(sign * key), qty })
+        let levels = if self.is_live() {
+            ladder.levels.as_slice()
+        } else {
+            &[]
+        };
+        levels.iter().rev().map(move |&(key, qty)| Level {
+            price: Price(sign * key),
+            qty,
+        })
     }
 
     /// The best level of a side, depth and touch fused; `None` while the book is stale or empty.
@@ -431,17 +441,26 @@ impl Book {
     /// Source: Kraken, "Spot WebSockets (v2): book checksum".
     fn checksum(&self, digits: &Checksum, instrument: &Instrument) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
-        let price_unit = pow10(instrument.price_scale.saturating_sub(digits.price_digits));
-        let qty_unit = pow10(instrument.qty_scale.saturating_sub(digits.qty_digits));
+        let price = |key: i64| rescale(key.abs(), instrument.price_scale, digits.price_digits);
+        let qty = |qty: Qty| rescale(qty.0, instrument.qty_scale, digits.qty_digits);
         for ladder in [&self.asks, &self.bids] {
-            for &(key, qty) in ladder.levels.iter().rev().take(CHECKSUM_LEVELS) {
+            for &(key, quantity) in ladder.levels.iter().rev().take(CHECKSUM_LEVELS) {
                 let mut text = heapless::String::<40>::new();
-                let written = write!(text, "{}{}", key.abs() / price_unit, qty.0 / qty_unit);
+                let written = write!(text, "{}{}", price(key), qty(quantity));
                 debug_assert!(written.is_ok(), "two 19-digit numbers fit");
                 hasher.update(text.as_bytes());
             }
         }
         hasher.finalize()
+    }
+}
+
+/// A count of `10^-from` as a count of `10^-to`.
+const fn rescale(value: i64, from: u8, to: u8) -> i64 {
+    if from >= to {
+        value / pow10(from - to)
+    } else {
+        value.saturating_mul(pow10(to - from))
     }
 }
 

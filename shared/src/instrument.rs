@@ -13,9 +13,6 @@ pub const MAX_INSTRUMENTS: usize = 64;
 pub const SYMBOL_BYTES: usize = 24;
 /// Bytes of an asset code.
 pub const ASSET_BYTES: usize = 12;
-/// The scale used for an instrument that no table describes: ten decimals hold every price and
-/// eight every quantity that the supported venues print.
-pub const DEFAULT_SCALES: (u8, u8) = (10, 8);
 
 /// An instrument's place in its table.
 #[derive(
@@ -88,6 +85,17 @@ impl Venue {
         }
     }
 
+    /// The decimals of prices and quantities for an instrument that no table describes: as many as
+    /// the venue prints, and no more, since each one costs a digit at the other end (Kraken shows
+    /// asks of ten thousand millions).
+    #[must_use]
+    pub const fn default_scales(self) -> (u8, u8) {
+        match self {
+            Self::Kucoin | Self::KucoinUta | Self::KucoinFutures => (10, 8),
+            _ => (8, 8),
+        }
+    }
+
     /// The venue of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
@@ -141,12 +149,12 @@ pub struct Instrument {
 }
 
 impl Instrument {
-    /// An instrument about which nothing is known but its name, in the default scales.
+    /// An instrument about which nothing is known but its name, in its venue's default scales.
     ///
     /// # Errors
     /// Gives the symbol's length back when it exceeds [`SYMBOL_BYTES`].
     pub fn unknown(venue: Venue, symbol: &str) -> Result<Self, usize> {
-        let (price_scale, qty_scale) = DEFAULT_SCALES;
+        let (price_scale, qty_scale) = venue.default_scales();
         let symbol = String::try_from(symbol).map_err(|_| symbol.len())?;
         Ok(Self {
             venue,

@@ -66,11 +66,11 @@ impl Time {
     pub const fn from_epoch(stamp: u64) -> Self {
         // Each unit's range covers the years 1973 to 5138 of the next larger one's digits.
         Self(if stamp < 100_000_000_000 {
-            stamp * SECONDS
+            stamp.saturating_mul(SECONDS)
         } else if stamp < 100_000_000_000_000 {
-            stamp * MILLIS
+            stamp.saturating_mul(MILLIS)
         } else if stamp < 100_000_000_000_000_000 {
-            stamp * MICROS
+            stamp.saturating_mul(MICROS)
         } else {
             stamp
         })

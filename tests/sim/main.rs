@@ -1,5 +1,6 @@
 //! `tickerml-sim`: serves the simulated venues until it is told to stop.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,18 @@ enum Command {
         /// What goes wrong.
         #[arg(long, value_enum, default_value_t = Faults::None)]
         faults: Faults,
+    },
+    /// Write edge.toml and instruments.toml for an edge that trades at the venues being served.
+    EdgeConfig {
+        /// Folder with ca.pem and addresses.json; the files are written there.
+        #[arg(long)]
+        dir: PathBuf,
+        /// The page's port.
+        #[arg(long, default_value_t = 8787)]
+        port: u16,
+        /// The configuration to start from.
+        #[arg(long)]
+        template: PathBuf,
     },
 }
 
@@ -94,14 +107,69 @@ fn print_line(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
+/// Rewrites the template line by line: addresses, root certificate, data folder, page.
+fn edge_config(dir: &Path, port: u16, template: &Path) -> Result<(), String> {
+    let read =
+        |path: &Path| fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()));
+    let addresses = read(&dir.join("addresses.json"))?;
+    let addresses: BTreeMap<String, String> = serde_json::from_str(&addresses)
+        .map_err(|e| format!("addresses.json: {e}; start `tickerml-sim serve` first"))?;
+    let text = read(template)?;
+    let table = template.with_file_name("instruments.toml");
+    let mut out = String::from("# Made by `tickerml-sim edge-config` for the simulated venues.\n");
+    let mut venue = String::new();
+    for line in text.lines() {
+        let key = line.split('=').next().unwrap_or("").trim();
+        let value = line.split('"').nth(1).unwrap_or("");
+        if line.starts_with("[[venue]]") {
+            venue.clear();
+        } else if key == "name" && out.ends_with("[[venue]]\n") {
+            value.clone_into(&mut venue);
+        }
+        let served = served_as(&venue).map(|(name, path)| {
+            let address = addresses.get(name).cloned().unwrap_or_default();
+            (address, path)
+        });
+        let line = match (key, served) {
+            ("data_dir", _) => "data_dir = \"data\"".to_owned(),
+            ("listen", _) => format!("listen = \"127.0.0.1:{port}\""),
+            ("ws", Some((address, path))) => format!("ws = \"wss://{address}{path}\""),
+            ("rest", Some((address, _))) => format!("rest = \"https://{address}\""),
+            ("ca_file", Some(_)) => "ca_file = \"ca.pem\"".to_owned(),
+            _ => line.to_owned(),
+        };
+        out.push_str(&line);
+        out.push('\n');
+    }
+    write(dir, "edge.toml", &out)?;
+    write(dir, "instruments.toml", &read(&table)?)
+}
+
+/// The simulated server that stands in for a venue, and the path of its WebSocket.
+fn served_as(venue: &str) -> Option<(&'static str, &'static str)> {
+    Some(match venue {
+        "binance" | "binance-us" => ("binance", ""),
+        "coinbase-advanced" => ("coinbase", ""),
+        "kraken" => ("kraken", "/v2"),
+        "kucoin" => ("kucoin", ""),
+        "kucoin-uta" => ("kucoin", "/uta"),
+        _ => return None,
+    })
+}
+
 fn main() -> ExitCode {
-    let Command::Serve { out, seed, faults } = Arguments::parse().command;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let result = runtime
-        .map_err(|e| format!("cannot start the runtime: {e}"))
-        .and_then(|runtime| runtime.block_on(serve(&out, seed, faults)));
+    let result = match Arguments::parse().command {
+        Command::Serve { out, seed, faults } => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| format!("cannot start the runtime: {e}"))
+            .and_then(|runtime| runtime.block_on(serve(&out, seed, faults))),
+        Command::EdgeConfig {
+            dir,
+            port,
+            template,
+        } => edge_config(&dir, port, &template),
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {

@@ -1,3 +1,9 @@
 //! The one integration test binary.
 
+mod simulation;
 mod tidy;
+
+/// The workspace's root.
+fn root() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}

@@ -24,13 +24,14 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tickerml_shared::event::{DepthKind, Funding, RATE_SCALE, Side};
 use tickerml_shared::instrument::Venue;
-use tickerml_shared::num::{Price, div_round, parse, pow10};
+use tickerml_shared::num::Price;
 use tickerml_shared::time::{MINUTES, SECONDS, Time};
 
 use super::dialect::Limits;
 use super::reader::{Reader, Unreadable, WireLevel};
 use super::session::Channel;
 use super::sync::{Ids, Rule};
+use super::wire::{is_zero, nearest};
 use super::{Cue, Endpoint, Purpose, Transmit};
 
 /// Levels a side that a snapshot is asked for with; a side that has as many may have more.
@@ -38,9 +39,6 @@ const SNAPSHOT_LIMIT: usize = 1000;
 /// The limits that the venues' depth requests accept: a recorded snapshot with exactly as many
 /// levels on a side was cut there.
 const SNAPSHOT_LIMITS: [usize; 5] = [20, 100, 500, 1000, 5000];
-/// Decimals with which a mark or index price is read before it is rounded to its instrument's
-/// scale: the venue prints eight whatever the tick.
-const MARK_SCALE: u8 = 10;
 /// How often the venue is asked for the list of streams. The answer is a frame, so a connection
 /// whose markets are all quiet still shows that it lives.
 const PROBE_EVERY: u64 = 30 * SECONDS;
@@ -531,10 +529,6 @@ const fn aggressor(buyer_is_maker: bool) -> Side {
     }
 }
 
-fn is_zero(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b'0' | b'.'))
-}
-
 fn book_ticker(ticker: &BookTicker<'_>, reader: &mut Reader) -> Result<(), Unreadable> {
     // An empty side is printed as zeros; there is nothing to compare with then.
     if is_zero(ticker.bid_qty) || is_zero(ticker.ask_qty) {
@@ -564,8 +558,7 @@ fn mark_price(frame: &MarkPrice<'_>, reader: &mut Reader) -> Result<(), Unreadab
         rate: if dated {
             None
         } else {
-            let rate = parse(frame.rate, RATE_SCALE);
-            Some(rate.map_err(|error| Unreadable::new(format_args!("rate {error}")))?)
+            Some(nearest(frame.rate, RATE_SCALE)?)
         },
         predicted: None,
         settles: Time::from_epoch(frame.settles),
@@ -575,18 +568,12 @@ fn mark_price(frame: &MarkPrice<'_>, reader: &mut Reader) -> Result<(), Unreadab
     Ok(())
 }
 
-/// A computed price, to the nearest unit of an instrument; nothing when the text is empty.
+/// A computed price, printed with eight decimals whatever the tick; zero when there is none.
 fn rounded(text: &str, scale: u8) -> Result<Price, Unreadable> {
     if text.is_empty() {
         return Ok(Price(0));
     }
-    let wide = scale.max(MARK_SCALE);
-    let value = parse(text, wide)
-        .map_err(|error| Unreadable::new(format_args!("mark price {text:?} {error}")))?;
-    Ok(Price(div_round(
-        i128::from(value),
-        i128::from(pow10(wide - scale)),
-    )))
+    nearest(text, scale).map(Price)
 }
 
 fn take_snapshot(place: usize, body: &str, reader: &mut Reader) -> Result<(), Unreadable> {

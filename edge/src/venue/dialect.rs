@@ -48,7 +48,7 @@ pub enum Dialect {
     Kraken(Kraken),
     /// Kraken Futures.
     KrakenFutures(KrakenFutures),
-    /// KuCoin spot and futures, Classic.
+    /// KuCoin Classic, spot and futures.
     Kucoin(Kucoin),
     /// KuCoin, unified.
     KucoinUta(KucoinUta),
@@ -79,10 +79,10 @@ impl Dialect {
             }
             Venue::Coinbase => Self::Coinbase(Exchange::new(channel)),
             Venue::CoinbaseAdvanced => Self::CoinbaseAdvanced(Advanced::new(channel)),
-            Venue::Kraken => Self::Kraken(Kraken::new()),
-            Venue::KrakenFutures => Self::KrakenFutures(KrakenFutures::new()),
-            Venue::Kucoin | Venue::KucoinFutures => Self::Kucoin(Kucoin::new(venue)),
-            Venue::KucoinUta => Self::KucoinUta(KucoinUta::new()),
+            Venue::Kraken => Self::Kraken(Kraken::new(channel)),
+            Venue::KrakenFutures => Self::KrakenFutures(KrakenFutures::new(channel)),
+            Venue::Kucoin | Venue::KucoinFutures => Self::Kucoin(Kucoin::new(venue, channel)),
+            Venue::KucoinUta => Self::KucoinUta(KucoinUta::new(channel)),
         }
     }
 

@@ -20,6 +20,7 @@ use tickerml_shared::time::{MINUTES, SECONDS, Time};
 
 use super::dialect::Limits;
 use super::reader::{Reader, Unreadable, WireLevel};
+use super::session::Channel;
 use super::sync::{Ids, Rule};
 use super::wire::{bare, side};
 use super::{Cue, Endpoint, Transmit, kraken_v1};
@@ -65,8 +66,9 @@ impl Printed {
 }
 
 /// The dialect of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Kraken {
+    channel: Channel,
     /// By place in the reader.
     printed: Vec<Printed>,
 }
@@ -136,8 +138,11 @@ struct TradeEntry<'a> {
 impl Kraken {
     /// A dialect that has seen nothing.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new(channel: Channel) -> Self {
+        Self {
+            channel,
+            printed: Vec::new(),
+        }
     }
 
     /// Nothing is numbered.
@@ -174,17 +179,23 @@ impl Kraken {
                 .push(symbol);
             trades.push(symbol);
         }
-        let mut frames: Vec<String> = books
-            .iter()
-            .map(|(depth, symbols)| book_request("subscribe", symbols, *depth))
-            .collect();
-        frames.push(
-            json!({
-                "method": "subscribe",
-                "params": {"channel": "trade", "symbol": trades, "snapshot": false},
-            })
-            .to_string(),
-        );
+        let mut frames = Vec::new();
+        if self.channel != Channel::Market {
+            frames.extend(
+                books
+                    .iter()
+                    .map(|(depth, symbols)| book_request("subscribe", symbols, *depth)),
+            );
+        }
+        if self.channel != Channel::Book {
+            frames.push(
+                json!({
+                    "method": "subscribe",
+                    "params": {"channel": "trade", "symbol": trades, "snapshot": false},
+                })
+                .to_string(),
+            );
+        }
         frames
     }
 
@@ -335,7 +346,7 @@ impl Kraken {
             snapshot: 10 * SECONDS,
             max_age: 23 * 60 * MINUTES,
             refresh_capacity: 10,
-            refresh_every: MINUTES / 30,
+            refresh_every: 2 * SECONDS,
         }
     }
 }
@@ -410,7 +421,7 @@ mod tests {
     }
 
     fn play<'a>(frames: impl IntoIterator<Item = &'a str>) -> Tape {
-        let (mut tape, mut kraken) = (Tape::new(reader(&[])), Kraken::new());
+        let (mut tape, mut kraken) = (Tape::new(reader(&[])), Kraken::new(Channel::All));
         tape.play(frames, |text, reader| kraken.frame(text, reader));
         tape
     }
@@ -418,8 +429,9 @@ mod tests {
     /// The frames of the recorded capture, and the place of one change in their midst.
     fn capture() -> Option<(Vec<String>, usize)> {
         let frames = frames(&recorded(CAPTURE)?);
-        let middle = (600..frames.len())
-            .find(|at| frames[*at].contains(r#""type":"update""#) && frames[*at].contains("bids"))?;
+        let middle = (600..frames.len()).find(|at| {
+            frames[*at].contains(r#""type":"update""#) && frames[*at].contains("bids")
+        })?;
         Some((frames, middle))
     }
 
@@ -462,7 +474,7 @@ mod tests {
         instrument.price_scale = 5;
         let listed = vec![(InstrumentId(0), instrument)];
         let mut tape = Tape::new(Reader::new(Venue::Kraken, Rule::Unnumbered, listed));
-        let mut kraken = Kraken::new();
+        let mut kraken = Kraken::new(Channel::All);
         tape.play(received, |text, reader| kraken.frame(text, reader));
         assert_eq!((verified(&tape), &tape.gaps), ((2436, 0), &Vec::new()));
         assert_eq!((tape.all_live(), tape.books.len()), (true, 5));
@@ -503,11 +515,16 @@ mod tests {
 
     #[test]
     fn damage_makes_the_book_stale_and_says_why() {
-        let Some((frames, at)) = capture() else { return };
+        let Some((frames, at)) = capture() else {
+            return;
+        };
         let whole: Vec<&str> = frames.iter().map(String::as_str).collect();
         let flipped = flip(whole[at], r#""price":"#);
         for (damage, want) in [
-            ([&whole[..at], &whole[at + 1..]].concat(), GapReason::Checksum),
+            (
+                [&whole[..at], &whole[at + 1..]].concat(),
+                GapReason::Checksum,
+            ),
             (
                 [&whole[..at], &[&flipped], &whole[at + 1..]].concat(),
                 GapReason::Checksum,
@@ -565,7 +582,10 @@ mod tests {
         assert_eq!(limit(&play([ack, book])), (25, false));
         // Captures may lack the acknowledgement: the smallest depth that holds what is shown.
         assert_eq!(limit(&play([book])), (10, false));
-        assert_eq!([0, 10, 11, 999, 5000].map(maintained), [10, 10, 25, 1000, 1000]);
+        assert_eq!(
+            [0, 10, 11, 999, 5000].map(maintained),
+            [10, 10, 25, 1000, 1000]
+        );
     }
 
     #[test]
@@ -597,7 +617,7 @@ mod tests {
     #[test]
     fn requests_are_those_documented() {
         let reader = reader(&[("BTC/USD", None), ("ETH/USD", Some(27))]);
-        let mut kraken = Kraken::new();
+        let mut kraken = Kraken::new(Channel::All);
         let endpoint = super::super::public_endpoint(Venue::Kraken);
         assert_eq!(
             kraken.start(&endpoint, &reader),
@@ -614,6 +634,11 @@ mod tests {
         let trade = json!({"method": "subscribe", "params":
             {"channel": "trade", "symbol": ["BTC/USD", "ETH/USD"], "snapshot": false}});
         assert_eq!(frames, [book("BTC/USD", 10), book("ETH/USD", 100), trade]);
+        let apart = [Channel::Book, Channel::Market].map(|channel| {
+            let frames = Kraken::new(channel).subscribe(&reader);
+            frames.iter().map(|f| json(f)).collect::<Vec<Value>>()
+        });
+        assert_eq!(apart.concat(), frames);
         let leave = json!({"method": "unsubscribe", "params":
             {"channel": "book", "symbol": ["ETH/USD"], "depth": 100}});
         let refresh: Vec<Value> = kraken
@@ -678,7 +703,7 @@ mod tests {
             };
             let symbol = symbol.and_then(Value::as_str).expect("a symbol");
             let mut tape = Tape::new(reader(&[]));
-            let mut kraken = Kraken::new();
+            let mut kraken = Kraken::new(Channel::All);
             let empty = snapshot(symbol, &[], &[], 0);
             tape.play([empty.as_str()], |text, reader| kraken.frame(text, reader));
             tape.depth.clear();
@@ -701,7 +726,11 @@ mod tests {
                 }
                 None => assert!(tape.depth.is_empty(), "{}", vector.name),
             }
-            assert!(excepted || of("book_ticker").next().is_none(), "{}", vector.name);
+            assert!(
+                excepted || of("book_ticker").next().is_none(),
+                "{}",
+                vector.name
+            );
         }
     }
 
@@ -750,7 +779,11 @@ mod tests {
             ("trade::inverse_swap_update", "", Want::Nothing(FUTURES)),
             ("trade::inverse_future_update", "", Want::Nothing(FUTURES)),
             ("l2_event::inverse_swap_update", "", Want::Nothing(FUTURES)),
-            ("l2_event::inverse_future_update", "", Want::Nothing(FUTURES)),
+            (
+                "l2_event::inverse_future_update",
+                "",
+                Want::Nothing(FUTURES),
+            ),
             ("ticker::inverse_future", "", Want::Nothing(FUTURES)),
             ("l2_snapshot::inverse_swap", "", Want::Nothing(FUTURES)),
         ];
@@ -758,7 +791,7 @@ mod tests {
             "crypto-msg-parser-vectors/kraken.jsonl",
             &table,
             |_| reader(&[]),
-            |text, reader| Kraken::new().frame(text, reader),
+            |text, reader| Kraken::new(Channel::All).frame(text, reader),
         );
     }
 
@@ -771,7 +804,10 @@ mod tests {
             r#"[1,{"a":[1]},"ticker","XBT/USD"]"#,
         ]);
         let times: Vec<u64> = tape.depth.iter().map(|(time, _)| time.0).collect();
-        assert_eq!(times, [1_618_678_133_200_000_000, 1_618_678_134_500_000_000]);
+        assert_eq!(
+            times,
+            [1_618_678_133_200_000_000, 1_618_678_134_500_000_000]
+        );
         assert_eq!(
             tape.books[0].best(Side::Sell).map(|level| level.price.0),
             parse("2.6", 10).ok()

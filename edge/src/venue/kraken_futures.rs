@@ -19,16 +19,16 @@ use tickerml_shared::time::{MINUTES, SECONDS};
 
 use super::dialect::Limits;
 use super::reader::{Reader, Unreadable, WireLevel};
+use super::session::Channel;
 use super::sync::{Ids, Rule};
 use super::wire::{bare, nearest, side, stamp};
 use super::{Cue, Endpoint, Transmit};
 
-/// The feeds of each product.
-const FEEDS: [&str; 3] = ["book", "trade", "ticker"];
-
 /// The dialect of one connection.
-#[derive(Debug, Default)]
-pub struct KrakenFutures;
+#[derive(Debug)]
+pub struct KrakenFutures {
+    channel: Channel,
+}
 
 /// Every field of every frame that is read; each feed uses a few.
 #[derive(Deserialize)]
@@ -86,8 +86,8 @@ impl Quote<'_> {
 impl KrakenFutures {
     /// A dialect that has seen nothing.
     #[must_use]
-    pub const fn new() -> Self {
-        Self
+    pub const fn new(channel: Channel) -> Self {
+        Self { channel }
     }
 
     /// Each book message is the next one; the snapshot has the number before the first change.
@@ -120,9 +120,18 @@ impl KrakenFutures {
             .iter()
             .map(|listing| product(&listing.instrument))
             .collect();
+        let feeds: &[&str] = match self.channel {
+            Channel::All => &["book", "trade", "ticker"],
+            Channel::Book => &["book"],
+            Channel::Market => &["trade", "ticker"],
+        };
         let heartbeat = json!({"event": "subscribe", "feed": "heartbeat"}).to_string();
         std::iter::once(heartbeat)
-            .chain(FEEDS.map(|feed| request("subscribe", feed, &products)))
+            .chain(
+                feeds
+                    .iter()
+                    .map(|feed| request("subscribe", feed, &products)),
+            )
             .collect()
     }
 
@@ -204,7 +213,7 @@ impl KrakenFutures {
             snapshot: 10 * SECONDS,
             max_age: 23 * 60 * MINUTES,
             refresh_capacity: 10,
-            refresh_every: MINUTES / 30,
+            refresh_every: 2 * SECONDS,
         }
     }
 }
@@ -273,10 +282,8 @@ impl Frame<'_> {
             Some(raw) => nearest(bare(raw), scale).map(Price),
             None => Ok(Price::default()),
         };
-        let rate = |raw: Option<&RawValue>| {
-            raw.map(|raw| nearest(bare(raw), RATE_SCALE))
-                .transpose()
-        };
+        let rate =
+            |raw: Option<&RawValue>| raw.map(|raw| nearest(bare(raw), RATE_SCALE)).transpose();
         let funding = Funding {
             mark: price(self.mark)?,
             index: price(self.index)?,
@@ -320,7 +327,7 @@ mod tests {
     fn play<'a>(frames: impl IntoIterator<Item = &'a str>) -> Tape {
         let mut tape = Tape::new(reader());
         tape.play(frames, |text, reader| {
-            KrakenFutures::new().frame(text, reader)
+            KrakenFutures::new(Channel::All).frame(text, reader)
         });
         tape
     }
@@ -379,7 +386,10 @@ mod tests {
             .expect("a change");
         let flipped = flip(whole[at], r#""seq":34"#);
         for (damage, want) in [
-            ([&whole[..at], &whole[at + 1..]].concat(), GapReason::Sequence),
+            (
+                [&whole[..at], &whole[at + 1..]].concat(),
+                GapReason::Sequence,
+            ),
             ([&whole[..=at], &whole[at..]].concat(), GapReason::Sequence),
             (
                 [&whole[..at], &[&flipped], &whole[at + 1..]].concat(),
@@ -437,7 +447,7 @@ mod tests {
             let mut tape = play([primer.as_str()]);
             tape.depth.clear();
             tape.play([vector.message.as_str()], |text, reader| {
-                KrakenFutures::new().frame(text, reader)
+                KrakenFutures::new(Channel::All).frame(text, reader)
             });
             assert_eq!(tape.gaps, [], "{name}");
             let mut told = 0;
@@ -494,7 +504,11 @@ mod tests {
                 "relative_funding_rate_prediction",
             ),
         ] {
-            let value = if excepted { &message[relative] } else { &want[field] };
+            let value = if excepted {
+                &message[relative]
+            } else {
+                &want[field]
+            };
             let want = (!value.is_null()).then(|| rounded(value, RATE_SCALE));
             assert_eq!(got, want, "{name}: {field}");
         }
@@ -550,7 +564,7 @@ mod tests {
                 if is_spot(text) {
                     return Ok(Cue::None);
                 }
-                KrakenFutures::new().frame(text, reader)
+                KrakenFutures::new(Channel::All).frame(text, reader)
             },
         );
     }
@@ -559,9 +573,8 @@ mod tests {
     fn old_and_negotiated_trades_are_not_flow() {
         let trade = r#"{"feed":"trade","product_id":"PI_XBTUSD","uid":"05af78ac","side":"sell","type":"liquidation","seq":653355,"time":1612266317519,"qty":15000,"price":3.4969E+4}"#;
         let block = trade.replace("liquidation", "block");
-        let old = format!(
-            r#"{{"feed":"trade_snapshot","product_id":"PI_XBTUSD","trades":[{trade}]}}"#
-        );
+        let old =
+            format!(r#"{{"feed":"trade_snapshot","product_id":"PI_XBTUSD","trades":[{trade}]}}"#);
         let tape = play([old.as_str(), &block, trade]);
         assert_eq!(tape.trades.len(), 1);
         let (time, trade) = tape.trades[0];
@@ -576,13 +589,11 @@ mod tests {
                 r#"{{"feed":"book_snapshot","product_id":"{product}","timestamp":1612269825817,"seq":7,"bids":[{{"price":1.5,"qty":6385}}],"asks":[{{"price":2.5,"qty":1.5e-5}}]}}"#
             )
         };
-        let change = r#"{"feed":"book","product_id":"PI_A","side":"sell","seq":9,"price":2.0,"qty":1}"#;
+        let change =
+            r#"{"feed":"book","product_id":"PI_A","side":"sell","seq":9,"price":2.0,"qty":1}"#;
         let tape = play([snapshot("PI_A").as_str(), &snapshot("PI_B"), change]);
         assert_eq!(tape.reasons(), [GapReason::Sequence]);
-        assert_eq!(
-            (tape.gaps[0].1.expected, tape.gaps[0].1.got),
-            (8, 9)
-        );
+        assert_eq!((tape.gaps[0].1.expected, tape.gaps[0].1.got), (8, 9));
         assert!(!tape.books[0].is_live() && tape.books[1].is_live());
     }
 
@@ -591,15 +602,13 @@ mod tests {
         let instrument = Instrument::unknown(Venue::KrakenFutures, "pf_xbtusd").expect("short");
         let listed = vec![(InstrumentId(0), instrument)];
         let reader = Reader::new(Venue::KrakenFutures, Rule::Contiguous, listed);
-        let mut dialect = KrakenFutures::new();
+        let mut dialect = KrakenFutures::new(Channel::All);
         let frames: Vec<Value> = dialect
             .subscribe(&reader)
             .iter()
             .map(|frame| serde_json::from_str(frame).expect("JSON"))
             .collect();
-        let feed = |event: &str, feed: &str| {
-            json!({"event": event, "feed": feed, "product_ids": ["PF_XBTUSD"]})
-        };
+        let feed = |event: &str, feed: &str| json!({"event": event, "feed": feed, "product_ids": ["PF_XBTUSD"]});
         assert_eq!(
             frames,
             [
@@ -609,10 +618,14 @@ mod tests {
                 feed("subscribe", "ticker"),
             ]
         );
+        let counts = [Channel::Book, Channel::Market]
+            .map(|channel| KrakenFutures::new(channel).subscribe(&reader).len());
+        assert_eq!(counts, [2, 3]);
         let endpoint = super::super::public_endpoint(Venue::KrakenFutures);
         assert_eq!(
             dialect.refresh(0, &endpoint, &reader),
-            ["unsubscribe", "subscribe"].map(|event| Transmit::Send(feed(event, "book").to_string()))
+            ["unsubscribe", "subscribe"]
+                .map(|event| Transmit::Send(feed(event, "book").to_string()))
         );
         let tape = play([
             r#"{"event":"info","version":1}"#,

@@ -19,6 +19,7 @@ use tickerml_shared::time::{MILLIS, MINUTES, SECONDS, Time};
 
 use super::dialect::Limits;
 use super::reader::{Reader, Unreadable, WireLevel};
+use super::session::Channel;
 use super::sync::{Ids, Rule};
 use super::wire::{Row, bare, integer, is_zero, levels, nearest, shortened, side, stamp};
 use super::{Cue, Endpoint, Purpose, Transmit};
@@ -39,28 +40,30 @@ struct Paths {
     snapshot: &'static str,
     /// The topic by which captures name a REST snapshot.
     captured: &'static str,
-    topics: &'static [&'static str],
+    /// The topic of the book.
+    book: &'static str,
+    /// The topics of trades and of what else the venue has.
+    market: &'static [&'static str],
 }
 
 const SPOT: Paths = Paths {
     snapshot: "/api/v1/market/orderbook/level2_100",
     captured: "/market/level2Snapshot",
-    topics: &["/market/level2", "/market/match"],
+    book: "/market/level2",
+    market: &["/market/match"],
 };
 
 const FUTURES: Paths = Paths {
     snapshot: "/api/v1/level2/snapshot",
     captured: "/contractMarket/level2Snapshot",
-    topics: &[
-        "/contractMarket/level2",
-        "/contractMarket/execution",
-        "/contract/instrument",
-    ],
+    book: "/contractMarket/level2",
+    market: &["/contractMarket/execution", "/contract/instrument"],
 };
 
 /// The dialect of one connection.
 #[derive(Debug)]
 pub struct Kucoin {
+    channel: Channel,
     paths: &'static Paths,
     ping_ns: u64,
     /// Connections so far: tells their ids apart.
@@ -194,8 +197,9 @@ struct Server<'a> {
 impl Kucoin {
     /// A dialect for [`Venue::Kucoin`] or [`Venue::KucoinFutures`].
     #[must_use]
-    pub fn new(venue: Venue) -> Self {
+    pub fn new(venue: Venue, channel: Channel) -> Self {
         Self {
+            channel,
             paths: if venue == Venue::KucoinFutures {
                 &FUTURES
             } else {
@@ -250,8 +254,13 @@ impl Kucoin {
             .map(|listing| listing.instrument.symbol.as_str())
             .collect();
         let symbols = symbols.join(",");
+        let book = (self.channel != Channel::Market).then_some(&self.paths.book);
+        let market = match self.channel {
+            Channel::Book => &[],
+            Channel::All | Channel::Market => self.paths.market,
+        };
         (1..)
-            .zip(self.paths.topics)
+            .zip(book.into_iter().chain(market))
             .map(|(id, topic)| {
                 json!({
                     "id": id.to_string(),
@@ -287,7 +296,11 @@ impl Kucoin {
         let Some(data) = head.data else {
             return Ok(Cue::None);
         };
-        match head.topic.as_deref().and_then(|topic| topic.split_once(':')) {
+        match head
+            .topic
+            .as_deref()
+            .and_then(|topic| topic.split_once(':'))
+        {
             Some((topic, symbol)) => {
                 if let Some(place) = reader.find(symbol) {
                     self.message(topic, head.subject, place, data, reader)?;
@@ -340,7 +353,7 @@ impl Kucoin {
         let straddles = last > 0 && last == self.known(place).snapshot && ids.first <= last;
         let applies = |row: &Row<'_>| {
             let sequence = row.third.and_then(|sequence| sequence.parse::<u64>().ok());
-            !is_zero(row.price) && !(straddles && sequence.is_some_and(|own| own <= last))
+            !is_zero(row.price) && (!straddles || sequence.is_none_or(|own| own > last))
         };
         message.changes.bids.retain(applies);
         message.changes.asks.retain(applies);
@@ -483,7 +496,7 @@ impl Kucoin {
             snapshot: 10 * SECONDS,
             max_age: 23 * 60 * MINUTES,
             refresh_capacity: 10,
-            refresh_every: MINUTES / 60,
+            refresh_every: SECONDS,
         }
     }
 
@@ -522,8 +535,7 @@ fn change(place: usize, data: &RawValue, reader: &mut Reader) -> Result<(), Unre
         )));
     };
     let scale = reader.listings()[place].instrument.qty_scale;
-    let level: Option<WireLevel<'_>> =
-        (!is_zero(price)).then_some((price, shortened(qty, scale)));
+    let level: Option<WireLevel<'_>> = (!is_zero(price)).then_some((price, shortened(qty, scale)));
     let (bid, ask) = match side(taken)? {
         Side::Buy => (level, None),
         Side::Sell => (None, level),
@@ -559,7 +571,9 @@ fn content(body: &str) -> Result<&RawValue, Unreadable> {
 
 /// The server's address with token and connection id. Servers are named with and without a path.
 fn join(endpoint: &str, token: &str, connection: u64) -> String {
-    let host = endpoint.split_once("://").map_or(endpoint, |(_, host)| host);
+    let host = endpoint
+        .split_once("://")
+        .map_or(endpoint, |(_, host)| host);
     let separator = if host.contains('?') {
         "&"
     } else if host.contains('/') {
@@ -594,7 +608,7 @@ mod tests {
 
     fn play<'a>(frames: impl IntoIterator<Item = &'a str>) -> Tape {
         let mut tape = Tape::new(reader(Venue::Kucoin, &[]));
-        let mut kucoin = Kucoin::new(Venue::Kucoin);
+        let mut kucoin = Kucoin::new(Venue::Kucoin, Channel::All);
         tape.play(frames, |text, reader| kucoin.frame(text, reader));
         tape
     }
@@ -632,7 +646,7 @@ mod tests {
             return;
         };
         let seconds = |stamp: &str| parse(stamp, 9).expect("a stamp");
-        let mut kucoin = Kucoin::new(Venue::Kucoin);
+        let mut kucoin = Kucoin::new(Venue::Kucoin, Channel::All);
         let mut timed: Vec<(i64, String)> = text(&frames)
             .lines()
             .filter_map(|line| line.split_once(": "))
@@ -647,9 +661,10 @@ mod tests {
         }
         timed.sort();
         let mut tape = Tape::new(reader(Venue::Kucoin, &[]));
-        tape.play(timed.iter().map(|(_, frame)| frame.as_str()), |text, reader| {
-            kucoin.frame(text, reader)
-        });
+        tape.play(
+            timed.iter().map(|(_, frame)| frame.as_str()),
+            |text, reader| kucoin.frame(text, reader),
+        );
         assert_eq!((&tape.gaps, tape.unreadable.len()), (&Vec::new(), 0));
         assert_eq!(tape.books.iter().filter(|book| book.is_live()).count(), 5);
         assert_eq!(tape.cues, [Cue::Welcome]);
@@ -667,7 +682,10 @@ mod tests {
             .expect("a change");
         let flipped = flip(whole[at], r#""sequenceStart":161327"#);
         for (damage, want) in [
-            ([&whole[..at], &whole[at + 1..]].concat(), GapReason::Sequence),
+            (
+                [&whole[..at], &whole[at + 1..]].concat(),
+                GapReason::Sequence,
+            ),
             ([&whole[..=at], &whole[at..]].concat(), GapReason::Sequence),
             (
                 [&whole[..at], &[&flipped], &whole[at + 1..]].concat(),
@@ -722,8 +740,12 @@ mod tests {
         // In steady state a row's own sequence means nothing.
         let odd = update(12, 13, r#"["1001","5","12"]"#, r#"["999","0","4"]"#);
         let tape = play([reply(9, 3).as_str(), &update(10, 11, "", ""), &odd]);
-        assert_eq!((tape.books.len(), tape.gaps.len()), (0, 0), "nobody's snapshot");
-        let named = Kucoin::new(Venue::Kucoin).capture_snapshot("A-B", &reply(9, 3));
+        assert_eq!(
+            (tape.books.len(), tape.gaps.len()),
+            (0, 0),
+            "nobody's snapshot"
+        );
+        let named = Kucoin::new(Venue::Kucoin, Channel::All).capture_snapshot("A-B", &reply(9, 3));
         let tape = play([named.as_str(), &update(10, 11, "", ""), &odd]);
         assert_eq!(tape.books[0].len(Side::Buy), 2);
         assert_eq!(
@@ -747,7 +769,8 @@ mod tests {
     #[test]
     fn a_snapshot_of_a_round_number_of_levels_is_cut() {
         for (levels, cut) in [(19, false), (20, true), (99, false), (100, true)] {
-            let named = Kucoin::new(Venue::Kucoin).capture_snapshot("A-B", &reply(9, levels));
+            let named =
+                Kucoin::new(Venue::Kucoin, Channel::All).capture_snapshot("A-B", &reply(9, levels));
             let tape = play([named.as_str()]);
             let kind = DepthKind::Snapshot {
                 truncated: cut,
@@ -761,7 +784,7 @@ mod tests {
     fn the_token_reply_says_where_to_connect_and_how_often_to_ping() {
         let reader = reader(Venue::KucoinFutures, &["XBTUSDTM", "ETHUSDTM"]);
         let endpoint = super::super::public_endpoint(Venue::KucoinFutures);
-        let mut kucoin = Kucoin::new(Venue::KucoinFutures);
+        let mut kucoin = Kucoin::new(Venue::KucoinFutures, Channel::All);
         assert_eq!(
             kucoin.start(&endpoint, &reader),
             Transmit::Request {
@@ -778,18 +801,30 @@ mod tests {
                     .to_owned()
             })
         );
-        assert_eq!(kucoin.keepalive().map(|(period, _)| period), Some(17 * SECONDS));
+        assert_eq!(
+            kucoin.keepalive().map(|(period, _)| period),
+            Some(17 * SECONDS)
+        );
         assert!(kucoin.waits_for_welcome());
         for (endpoint, url) in [
             ("wss://a", "wss://a/?token=t&connectId=tickerml-3"),
-            ("wss://a/endpoint", "wss://a/endpoint?token=t&connectId=tickerml-3"),
-            ("wss://a/?acceptUserMessage=true", "wss://a/?acceptUserMessage=true&token=t&connectId=tickerml-3"),
+            (
+                "wss://a/endpoint",
+                "wss://a/endpoint?token=t&connectId=tickerml-3",
+            ),
+            (
+                "wss://a/?acceptUserMessage=true",
+                "wss://a/?acceptUserMessage=true&token=t&connectId=tickerml-3",
+            ),
         ] {
             assert_eq!(join(endpoint, "t", 3), url);
         }
         let refusal = r#"{"code":"429000","msg":"Too Many Requests"}"#;
         let error = kucoin.token(refusal, &endpoint).expect_err("a refusal");
-        assert!(error.cause.contains("429000") && error.cause.contains("Too Many"), "{error}");
+        assert!(
+            error.cause.contains("429000") && error.cause.contains("Too Many"),
+            "{error}"
+        );
         let nowhere = r#"{"code":"200000","data":{"token":"t","instanceServers":[]}}"#;
         assert!(kucoin.token(nowhere, &endpoint).is_err());
         let topics: Vec<Value> = kucoin
@@ -805,6 +840,9 @@ mod tests {
                 "/contract/instrument:XBTUSDTM,ETHUSDTM"
             ]
         );
+        let frames = |channel| Kucoin::new(Venue::KucoinFutures, channel).subscribe(&reader);
+        assert!(matches!(frames(Channel::Book).as_slice(), [book] if book.contains("level2")));
+        assert_eq!(frames(Channel::Market).len(), 2);
         assert_eq!(
             kucoin.refresh(1, &endpoint, &reader),
             [Transmit::Request {
@@ -819,7 +857,7 @@ mod tests {
     #[test]
     fn a_snapshot_reply_joins_the_changes_that_waited() {
         let mut reader = reader(Venue::Kucoin, &["A-B"]);
-        let mut kucoin = Kucoin::new(Venue::Kucoin);
+        let mut kucoin = Kucoin::new(Venue::Kucoin, Channel::All);
         for start in 5..9 {
             let text = update(start, start, r#"["1001","5","0"]"#, "");
             assert_eq!(kucoin.frame(&text, &mut reader), Ok(Cue::None));
@@ -846,7 +884,7 @@ mod tests {
         let whole = r#"{"code":"200000","data":{"sequence":18,"symbol":"XBTUSDTM","bids":[[90000.1,500]],"asks":[[90000.2,"12"]],"ts":1731680019000000000}}"#;
         let play = |frames: &[&str]| {
             let mut tape = Tape::new(reader(Venue::KucoinFutures, &[]));
-            let mut kucoin = Kucoin::new(Venue::KucoinFutures);
+            let mut kucoin = Kucoin::new(Venue::KucoinFutures, Channel::All);
             tape.play(frames.iter().copied(), |text, reader| {
                 kucoin.frame(text, reader)
             });
@@ -866,7 +904,12 @@ mod tests {
             got: 20,
         };
         assert_eq!(play(&[whole, &ask]).gaps, [(0, gap)]);
-        for bad in ["90000.2,sell", "90000.2,both,1", "90000.2,sell,1,1", "x,buy,1"] {
+        for bad in [
+            "90000.2,sell",
+            "90000.2,both,1",
+            "90000.2,sell,1,1",
+            "x,buy,1",
+        ] {
             let tape = play(&[whole, &change(19, bad)]);
             assert_eq!(tape.reasons(), [GapReason::Unparsable], "{bad}");
         }
@@ -894,7 +937,7 @@ mod tests {
             r#""granularity":28800000,"fundingRate":1.0E-4"#,
         );
         let mut tape = Tape::new(reader(Venue::KucoinFutures, &[]));
-        let mut kucoin = Kucoin::new(Venue::KucoinFutures);
+        let mut kucoin = Kucoin::new(Venue::KucoinFutures, Channel::All);
         let frames = [mark, estimate("-0.002966"), settled, estimate("5e-05")];
         tape.play(frames.iter().map(String::as_str), |text, reader| {
             kucoin.frame(text, reader)
@@ -955,7 +998,7 @@ mod tests {
     fn tardis_vectors_are_read_as_expected() {
         let vectors = vectors("tardis-node-vectors/kucoin.jsonl");
         let mut tape = Tape::new(reader(Venue::Kucoin, &["BTC-USDT"]));
-        let mut kucoin = Kucoin::new(Venue::Kucoin);
+        let mut kucoin = Kucoin::new(Venue::Kucoin, Channel::All);
         for vector in &vectors {
             let name = &vector.name;
             let excepted = EXCEPTIONS.iter().any(|(except, _)| except == name);
@@ -990,7 +1033,7 @@ mod tests {
             let Some(start) = message["data"]["sequenceStart"].as_u64() else {
                 continue;
             };
-            let mut kucoin = Kucoin::new(Venue::Kucoin);
+            let mut kucoin = Kucoin::new(Venue::Kucoin, Channel::All);
             let mut tape = Tape::new(reader(Venue::Kucoin, &[]));
             let primer = kucoin.capture_snapshot("BTC-USDT", &reply(start - 1, 0));
             tape.play([primer.as_str()], |text, reader| kucoin.frame(text, reader));
@@ -1015,7 +1058,11 @@ mod tests {
                 }
                 _ => (vec![], vec![]),
             };
-            assert_eq!((tape.levels(), tape.gaps.len()), ([bids, asks], 0), "{name}");
+            assert_eq!(
+                (tape.levels(), tape.gaps.len()),
+                ([bids, asks], 0),
+                "{name}"
+            );
             assert!(tape.books.first().is_some_and(Book::is_live), "{name}");
         }
     }
@@ -1096,7 +1143,7 @@ mod tests {
             &table,
             // The spot snapshot does not say whose it is.
             |_| reader(Venue::Kucoin, &["BTC-USDT"]),
-            |text, reader| Kucoin::new(Venue::Kucoin).frame(text, reader),
+            |text, reader| Kucoin::new(Venue::Kucoin, Channel::All).frame(text, reader),
         );
     }
 }

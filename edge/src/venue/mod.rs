@@ -22,9 +22,10 @@ pub mod kucoin_uta;
 pub mod reader;
 pub mod session;
 pub mod sync;
+mod wire;
+
 #[cfg(test)]
 mod tape;
-mod wire;
 
 #[cfg(test)]
 mod tests;

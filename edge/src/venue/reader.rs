@@ -360,7 +360,9 @@ impl Reader {
     pub fn named(&self, frame: &str) -> Vec<usize> {
         let text = frame.to_ascii_uppercase();
         let named = |listing: &Listing| text.contains(listing.instrument.symbol.as_str());
-        (0..self.listings.len()).filter(|place| named(&self.listings[*place])).collect()
+        (0..self.listings.len())
+            .filter(|place| named(&self.listings[*place]))
+            .collect()
     }
 
     /// A frame could not be read: the book whose symbol it names is lost, or all of them when it

@@ -155,7 +155,7 @@ impl Sync {
             State::Bridging { .. } | State::Live { .. } => Vec::new(),
         };
         let too_old = kept.first().filter(|(ids, _)| match self.rule {
-            Rule::Contiguous => ids.first > id + 1,
+            Rule::Contiguous => ids.first > id.saturating_add(1),
             Rule::Chained => ids.first > id && ids.previous != id,
             Rule::Unnumbered => false,
         });
@@ -185,7 +185,10 @@ fn bridge(rule: Rule, snapshot: u64, ids: Ids) -> Verdict {
     let (contained, connects) = match rule {
         // Binance spot: drop u <= lastUpdateId, then U <= lastUpdateId + 1 <= u. KuCoin: the same
         // with sequenceStart and sequenceEnd.
-        Rule::Contiguous => (ids.last <= snapshot, ids.first <= snapshot + 1),
+        Rule::Contiguous => (
+            ids.last <= snapshot,
+            ids.first <= snapshot.saturating_add(1),
+        ),
         // Binance futures: drop u < lastUpdateId, then U <= lastUpdateId <= u; a diff that directly
         // continues the snapshot is as good.
         Rule::Chained => (
@@ -201,7 +204,7 @@ fn bridge(rule: Rule, snapshot: u64, ids: Ids) -> Verdict {
     } else {
         Verdict::Gap(Gap {
             reason: GapReason::Sequence,
-            expected: snapshot + 1,
+            expected: snapshot.saturating_add(1),
             got: ids.first,
         })
     }
@@ -210,7 +213,7 @@ fn bridge(rule: Rule, snapshot: u64, ids: Ids) -> Verdict {
 /// Steady state.
 fn follow(rule: Rule, last: u64, ids: Ids) -> Verdict {
     let (expected, got) = match rule {
-        Rule::Contiguous => (last + 1, ids.first),
+        Rule::Contiguous => (last.saturating_add(1), ids.first),
         Rule::Chained => (last, ids.previous),
         Rule::Unnumbered => return Verdict::Apply,
     };

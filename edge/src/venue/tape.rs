@@ -196,7 +196,11 @@ impl Tape {
         match self.books.first().expect("a book").state() {
             State::Live { .. } => None,
             State::Stale { reason, .. } => {
-                assert_eq!(self.books[0].best(Side::Buy), None, "a stale book is silent");
+                assert_eq!(
+                    self.books[0].best(Side::Buy),
+                    None,
+                    "a stale book is silent"
+                );
                 Some(reason)
             }
         }
@@ -260,7 +264,11 @@ pub(super) fn flip(frame: &str, start: &str) -> String {
         .find(|c: char| c.is_ascii_digit() && c != '0')
         .expect("a digit")
         + at;
-    let other = if &frame[digit..=digit] == "1" { "2" } else { "1" };
+    let other = if &frame[digit..=digit] == "1" {
+        "2"
+    } else {
+        "1"
+    };
     format!("{}{other}{}", &frame[..digit], &frame[digit + 1..])
 }
 
@@ -274,7 +282,11 @@ pub(super) enum Want {
     /// Price, quantity, taker's side, milliseconds.
     Trade(&'static str, &'static str, Side, u64),
     /// Bids and asks (price, quantity), milliseconds; 0 for none.
-    Levels(&'static [WireLevel<'static>], &'static [WireLevel<'static>], u64),
+    Levels(
+        &'static [WireLevel<'static>],
+        &'static [WireLevel<'static>],
+        u64,
+    ),
     /// Mark price, milliseconds.
     Mark(&'static str, u64),
     /// Nothing, for this reason.
@@ -295,7 +307,11 @@ pub(super) fn check_vectors(
     if vectors.is_empty() {
         return;
     }
-    assert_eq!(vectors.len(), table.len(), "{path}: one row for each vector");
+    assert_eq!(
+        vectors.len(),
+        table.len(),
+        "{path}: one row for each vector"
+    );
     for vector in &vectors {
         let name = vector.name.as_str();
         let (_, primer, want) = table

@@ -133,6 +133,16 @@ impl WebState {
             .send_if_modified(|silent| std::mem::replace(silent, shown) != shown);
     }
 
+    /// One second has passed: returns how many have passed without a snapshot, and notes it.
+    fn beat(&self, snapshots: &mut watch::Receiver<Arc<Snapshot>>, quiet: u64) -> u64 {
+        // A closed channel is a desk that will never speak again: silent, like any other.
+        let fresh = snapshots.has_changed().unwrap_or(false);
+        snapshots.mark_unchanged();
+        let quiet = if fresh { 0 } else { quiet.saturating_add(1) };
+        self.note_silence(quiet);
+        quiet
+    }
+
     /// The content of a view now, rendered once for all who ask.
     fn content(&self, view: View, snapshot: &Arc<Snapshot>) -> Arc<Content> {
         let silent_s = self.silent_s();
@@ -231,14 +241,7 @@ async fn watch_desk(state: &WebState) -> Infallible {
     let mut quiet = 0;
     loop {
         second.tick().await;
-        // A closed channel is a desk that will never speak again: silent, like any other.
-        quiet = if snapshots.has_changed().unwrap_or(false) {
-            0
-        } else {
-            quiet + 1
-        };
-        snapshots.mark_unchanged();
-        state.note_silence(quiet);
+        quiet = state.beat(&mut snapshots, quiet);
     }
 }
 
@@ -439,25 +442,22 @@ impl Client {
 
     /// The next event; `None` when the server is closing.
     async fn next(&mut self) -> Option<Event> {
-        loop {
-            if !self.wait().await {
-                return None;
-            }
-            let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
-            match self.feed {
-                Feed::Snapshot => {
-                    let json = self.state.json(&snapshot);
-                    return Some(Event::default().event("snapshot").data(json));
-                }
-                Feed::Parts(view) => {
-                    self.silent_s.mark_unchanged();
-                    let content = self.state.content(view, &snapshot);
-                    let json = changes(self.sent.as_deref(), &content);
-                    self.sent = Some(content);
-                    return Some(Event::default().event("parts").data(json));
-                }
-            }
+        if !self.wait().await {
+            return None;
         }
+        let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
+        Some(match self.feed {
+            Feed::Snapshot => Event::default()
+                .event("snapshot")
+                .data(self.state.json(&snapshot)),
+            Feed::Parts(view) => {
+                self.silent_s.mark_unchanged();
+                let content = self.state.content(view, &snapshot);
+                let json = changes(self.sent.as_deref(), &content);
+                self.sent = Some(content);
+                Event::default().event("parts").data(json)
+            }
+        })
     }
 
     /// Waits until there is something new and it may be sent. False when the server is closing.

@@ -4,8 +4,8 @@
 use super::*;
 
 /// Replays every file of a folder; each holds one instrument, named by the file.
-fn check_folder(test: &str, venue: Venue, folder: &str) {
-    let Some(root) = data(test, folder) else {
+fn check_folder(venue: Venue, folder: &str) {
+    let Some(root) = recorded(folder) else {
         return;
     };
     let mut files: Vec<_> = std::fs::read_dir(root)
@@ -39,36 +39,28 @@ fn check_folder(test: &str, venue: Venue, folder: &str) {
 
 #[test]
 fn binance_captures_have_no_gap() {
-    check_folder("binance captures", Venue::Binance, "captures/binance");
+    check_folder(Venue::Binance, "captures/binance");
 }
 
 #[test]
 fn binance_us_captures_have_no_gap() {
-    check_folder(
-        "binance-us captures",
-        Venue::BinanceUs,
-        "captures/binance-us",
-    );
+    check_folder(Venue::BinanceUs, "captures/binance-us");
 }
 
 #[test]
 fn binance_usdm_captures_have_no_gap() {
-    check_folder(
-        "binance-usdm captures",
-        Venue::BinanceUsdm,
-        "captures/binance-usdm",
-    );
+    check_folder(Venue::BinanceUsdm, "captures/binance-usdm");
 }
 
 #[test]
 fn coinbase_captures_have_no_gap() {
-    check_folder("coinbase captures", Venue::Coinbase, "captures/coinbase");
+    check_folder(Venue::Coinbase, "captures/coinbase");
 }
 
 #[test]
 fn coinbase_advanced_capture_is_continuous_over_its_acknowledgement() {
     let path = "coinbase-advanced-l2/coinbase_l2.jsonl";
-    let Some(replay) = check_capture("advanced", Venue::CoinbaseAdvanced, path) else {
+    let Some(replay) = check_capture(Venue::CoinbaseAdvanced, path) else {
         return;
     };
     assert_eq!(replay.all_gaps("BTC-USD"), 0);
@@ -109,11 +101,11 @@ fn agrees_with_touches(replay: &Replay, equal: u64) {
 
 #[test]
 fn binance_spot_agrees_with_its_best_bid_ask_stream_across_two_files() {
-    let Some(mut replay) = check_capture("spot", Venue::Binance, SPOT[0]) else {
+    let Some(mut replay) = check_capture(Venue::Binance, SPOT[0]) else {
         return;
     };
     assert_eq!(replay.of("BTCUSDT").trades.len(), 9757);
-    let Some(path) = data("spot, second file", SPOT[1]) else {
+    let Some(path) = recorded(SPOT[1]) else {
         return;
     };
     for line in lines(&path) {
@@ -133,7 +125,7 @@ fn binance_spot_agrees_with_its_best_bid_ask_stream_across_two_files() {
 fn check_numbers(paths: &[&str]) -> Option<Session> {
     let mut session = Session::capture(Venue::Binance);
     for path in paths {
-        for line in lines(&data("numbers", path)?) {
+        for line in lines(&recorded(path)?) {
             let (stamp, frame) = line.split_once(' ').expect("a stamp");
             session.handle_frame(Time(stamp.parse().expect("a stamp")), frame);
             while let Some(update) = session.poll_update() {
@@ -146,7 +138,7 @@ fn check_numbers(paths: &[&str]) -> Option<Session> {
 
 #[test]
 fn binance_usdm_agrees_with_its_best_bid_ask_stream() {
-    let Some(replay) = check_capture("usdm", Venue::BinanceUsdm, USDM) else {
+    let Some(replay) = check_capture(Venue::BinanceUsdm, USDM) else {
         return;
     };
     agrees_with_touches(&replay, 629);
@@ -154,8 +146,8 @@ fn binance_usdm_agrees_with_its_best_bid_ask_stream() {
 }
 
 /// The first lines of the spot recording, and where its snapshot stands.
-fn head(test: &str, count: usize) -> Option<(Vec<String>, usize)> {
-    let mut lines = lines(&data(test, SPOT[0])?);
+fn head(count: usize) -> Option<(Vec<String>, usize)> {
+    let mut lines = lines(&recorded(SPOT[0])?);
     lines.truncate(count);
     let snapshot = lines
         .iter()
@@ -177,7 +169,7 @@ fn nth_diff(lines: &[String], nth: usize) -> usize {
 
 #[test]
 fn a_missing_diff_is_found_wherever_it_was() {
-    let Some((lines, _)) = head("missing", 2000) else {
+    let Some((lines, _)) = head(2000) else {
         return;
     };
     let diffs = lines.iter().filter(|line| line.contains("@depth")).count();
@@ -198,7 +190,7 @@ fn a_missing_diff_is_found_wherever_it_was() {
 
 #[test]
 fn a_diff_that_comes_twice_is_a_gap() {
-    let Some((mut lines, _)) = head("twice", 2000) else {
+    let Some((mut lines, _)) = head(2000) else {
         return;
     };
     let at = nth_diff(&lines, 20);
@@ -210,7 +202,7 @@ fn a_diff_that_comes_twice_is_a_gap() {
 
 #[test]
 fn a_frame_cut_in_half_costs_the_book_and_not_the_session() {
-    let Some((lines, _)) = head("half", 2000) else {
+    let Some((lines, _)) = head(2000) else {
         return;
     };
     for nth in [4, 9, 30] {
@@ -235,7 +227,7 @@ fn first_price(line: &str, key: &str) -> std::ops::Range<usize> {
 
 #[test]
 fn a_wrong_digit_in_the_best_price_of_the_snapshot_is_found() {
-    let Some((lines, snapshot)) = head("digit", 4000) else {
+    let Some((lines, snapshot)) = head(4000) else {
         return;
     };
     // A best bid that reads too high or a best ask that reads too low stays in the book; the other
@@ -258,4 +250,28 @@ fn a_wrong_digit_in_the_best_price_of_the_snapshot_is_found() {
             assert_eq!(replay.best("BTCUSDT"), None);
         }
     }
+}
+
+#[test]
+fn kucoin_captures_have_no_gap() {
+    check_folder(Venue::Kucoin, "captures/kucoin");
+}
+
+#[test]
+fn kraken_futures_captures_have_no_gap() {
+    check_folder(Venue::KrakenFutures, "captures/kraken-futures");
+}
+
+#[test]
+fn kraken_capture_verifies_every_checksum() {
+    let path = "kraken-v2-btcusd/capture_d10_20260719T1754.jsonl";
+    let Some(replay) = check_capture(Venue::Kraken, path) else {
+        return;
+    };
+    assert_eq!(replay.all_gaps("BTC/USD"), 0);
+    let counters = replay.counters("BTC/USD");
+    assert_eq!(
+        (counters.checksums_verified, counters.checksums_failed),
+        (1254, 0)
+    );
 }

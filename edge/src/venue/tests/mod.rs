@@ -18,20 +18,7 @@ use tickerml_shared::instrument::{Instrument, Venue};
 use tickerml_shared::time::Time;
 
 use super::session::Session;
-
-/// The recorded data, if it is here.
-pub(crate) fn data(test: &str, path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("TICKERML_DATA").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")),
-        PathBuf::from,
-    );
-    let whole = root.join(path);
-    if whole.exists() {
-        return Some(whole);
-    }
-    println!("SKIP {test}: no recorded data at {}", whole.display());
-    None
-}
+use super::tape::recorded;
 
 /// The lines of a file, unpacked by its ending.
 pub(crate) fn lines(path: &PathBuf) -> Vec<String> {
@@ -180,8 +167,8 @@ impl Replay {
 }
 
 /// Replays a capture; `None` when it is not here.
-pub(crate) fn check_capture(test: &str, venue: Venue, path: &str) -> Option<Replay> {
-    let path = data(test, path)?;
+pub(crate) fn check_capture(venue: Venue, path: &str) -> Option<Replay> {
+    let path = recorded(path)?;
     let mut replay = Replay::new(venue);
     for line in lines(&path) {
         replay.line(&line);

@@ -58,10 +58,13 @@ fn number(text: impl ToString) -> f64 {
     text.to_string().parse().expect("a number")
 }
 
+/// Whether it is a snapshot, when, and its levels by side and price.
+type Whole = (bool, Time, BTreeMap<(bool, String), f64>);
+
 /// What our updates of one frame amount to, in tardis' words.
 fn normalise(session: &Session, updates: &[Update]) -> Vec<Value> {
     let mut values = Vec::new();
-    let mut depth: Option<(bool, Time, BTreeMap<(bool, String), f64>)> = None;
+    let mut depth: Option<Whole> = None;
     for update in updates {
         let instrument = &session.reader().listings()[update.instrument.index()].instrument;
         let level = |level: Level| {
@@ -181,7 +184,7 @@ fn coinbase_snapshot(frame: &str) -> Option<String> {
 }
 
 fn check_mapped(venue: Venue, file: &str) {
-    let Some(path) = data("tardis-node", &format!("tardis-node-vectors/{file}")) else {
+    let Some(path) = recorded(&format!("tardis-node-vectors/{file}")) else {
         return;
     };
     let mut session = Session::capture(venue);
@@ -335,7 +338,7 @@ fn literal(text: &str) -> Option<f64> {
 /// Checks every assertion that both sides can answer; gives their number.
 fn check_asserted(venue: Venue, file: &str) -> usize {
     let path = format!("crypto-msg-parser-vectors/{file}");
-    let Some(path) = data("crypto-msg-parser", &path) else {
+    let Some(path) = recorded(&path) else {
         return usize::MAX;
     };
     let mut checked = 0;

@@ -28,7 +28,7 @@ pub(super) fn feeds(h: &mut Html, s: &Snapshot) {
         }
         put!(h; r#"<li><h3><a href="/venues">"# (&v.name) "</a></h3>"
             [badge(h, venue_tone(&v.state), or_dash(&v.state))]
-            "<dl><div><dt>Last message</dt><dd>" (ago(s, v.last_message_ns))
+            "<dl><div><dt>Last frame</dt><dd>" (ago(s, v.last_message_ns))
             "</dd></div><div><dt>Latency</dt><dd>" (with_unit(fixed(v.latency_p50_ms, 1), "ms"))
             "</dd></div><div><dt>Books live</dt><dd>" (live) " of " (all)
             "</dd></div><div><dt>Gaps</dt><dd>" (int(gaps)) "</dd></div></dl>");
@@ -45,8 +45,8 @@ pub(super) fn sessions(h: &mut Html, s: &Snapshot) {
     const COLS: &[Col] = &[
         text("Venue"),
         wide("State"),
-        number("Connected for"),
-        number("Last message"),
+        number("Connected"),
+        number("Last frame"),
         number("Latency p50"),
         number("Latency p99"),
         number("Clock offset"),
@@ -91,10 +91,10 @@ pub(super) fn books(h: &mut Html, s: &Snapshot) {
     const COLS: &[Col] = &[
         text("Instrument"),
         wide("State"),
-        number("Bid quantity"),
+        number("Bid size"),
         number("Best bid"),
         number("Best ask"),
-        number("Ask quantity"),
+        number("Ask size"),
         number("Spread"),
         number("Imbalance"),
         number("Levels"),
