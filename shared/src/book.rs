@@ -9,8 +9,6 @@
 //! Where the venue has a best-bid/ask stream it runs ahead of the batched depth stream, so
 //! [`Book::levels`] shows the two fused: the newest touch first, then the depth levels behind it.
 
-use core::fmt::Write as _;
-
 use heapless::{Deque, Vec};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +23,10 @@ pub const BOOK_LEVELS: usize = 1024;
 pub const TOUCHES_KEPT: usize = 256;
 /// Levels a side under Kraken's checksum.
 const CHECKSUM_LEVELS: usize = 10;
+/// Digits of the largest number.
+const DIGITS_MAX: usize = 20;
+/// Text of a side under Kraken's checksum.
+const CHECKSUM_BYTES: usize = CHECKSUM_LEVELS * 2 * DIGITS_MAX;
 
 /// Whether a book may be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -444,15 +446,29 @@ impl Book {
         let price = |key: i64| rescale(key.abs(), instrument.price_scale, digits.price_digits);
         let qty = |qty: Qty| rescale(qty.0, instrument.qty_scale, digits.qty_digits);
         for ladder in [&self.asks, &self.bids] {
+            let mut text = Vec::<u8, CHECKSUM_BYTES>::new();
             for &(key, quantity) in ladder.levels.iter().rev().take(CHECKSUM_LEVELS) {
-                let mut text = heapless::String::<40>::new();
-                let written = write!(text, "{}{}", price(key), qty(quantity));
-                debug_assert!(written.is_ok(), "two 19-digit numbers fit");
-                hasher.update(text.as_bytes());
+                push_digits(&mut text, price(key).unsigned_abs());
+                push_digits(&mut text, qty(quantity).unsigned_abs());
             }
+            hasher.update(&text);
         }
         hasher.finalize()
     }
+}
+
+/// Appends a number in decimal. Every Kraken message prints forty, and `core::fmt` takes several
+/// times as long.
+fn push_digits(text: &mut Vec<u8, CHECKSUM_BYTES>, mut value: u64) {
+    let mut digits = [0_u8; DIGITS_MAX];
+    let mut at = DIGITS_MAX;
+    while at == DIGITS_MAX || value > 0 {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+    let pushed = text.extend_from_slice(&digits[at..]);
+    debug_assert!(pushed.is_ok(), "CHECKSUM_BYTES covers a side");
 }
 
 /// A count of `10^-from` as a count of `10^-to`.
