@@ -20,9 +20,9 @@ use tickerml_edge::replay::market_only;
 use tickerml_edge::venue::session::Session;
 use tickerml_shared::book::Book;
 use tickerml_shared::engine::{Engine, Output};
-use tickerml_shared::event::{Body, Depth, DepthKind, Event, Level, Record, Side, Update};
+use tickerml_shared::event::{Body, Depth, DepthKind, Event, Level, Record, Side, Touch, Update};
 use tickerml_shared::features::Features;
-use tickerml_shared::instrument::{DEFAULT_SCALES, Instrument};
+use tickerml_shared::instrument::{Instrument};
 use tickerml_shared::num::pow10;
 use tickerml_shared::synchroniser::Synchroniser;
 use tickerml_shared::time::Time;
@@ -64,14 +64,23 @@ struct Prepared<'a> {
     instruments: Vec<Instrument>,
     /// Everything that the session gave, in order, with the time of its frame.
     updates: Vec<(Time, Update)>,
-    /// Whole depth messages: their parts.
-    messages: Vec<(Time, Vec<Update>)>,
+    messages: Vec<Message>,
     /// The same messages as the peer takes them.
     peer_messages: Vec<PeerMessage>,
     /// Step of price and of quantity that all levels of an instrument share.
     steps: Vec<(i64, i64)>,
 }
 
+/// A whole depth message.
+struct Message {
+    now: Time,
+    instrument: usize,
+    parts: Vec<Depth>,
+    /// Best-bid/ask frames since the message before it.
+    touches: Vec<Touch>,
+}
+
+/// The same as the peer takes it.
 struct PeerMessage {
     instrument: usize,
     snapshot: bool,
@@ -97,6 +106,18 @@ impl Meter {
         rounds: usize,
         make: impl Fn() -> S,
         items: impl ExactSizeIterator<Item = T> + Clone,
+        work: impl FnMut(&mut S, T),
+    ) {
+        self.prepared_pass(rounds, make, items, |_, item| item, work);
+    }
+
+    /// Likewise; what `prepare` does before each piece of work is not measured.
+    fn prepared_pass<S, I, T>(
+        &mut self,
+        rounds: usize,
+        make: impl Fn() -> S,
+        items: impl ExactSizeIterator<Item = I> + Clone,
+        mut prepare: impl FnMut(&mut S, I) -> T,
         mut work: impl FnMut(&mut S, T),
     ) {
         let warm = items.len() / 3;
@@ -105,6 +126,7 @@ impl Meter {
         for _ in 0..rounds {
             let mut state = make();
             for (place, item) in items.clone().enumerate() {
+                let item = prepare(&mut state, item);
                 let heap = Heap::now();
                 let start = Instant::now();
                 work(&mut state, item);
@@ -193,20 +215,27 @@ impl<'a> Prepared<'a> {
 
     /// Cuts the depth messages out, and finds their steps.
     fn cut(&mut self) {
-        let mut open: Vec<Vec<Update>> = vec![Vec::new(); self.instruments.len()];
+        let mut open: Vec<(Vec<Depth>, Vec<Touch>)> = vec![Default::default(); self.instruments.len()];
         for (now, update) in &self.updates {
-            let Body::Depth(depth) = &update.body else {
-                continue;
+            let instrument = update.instrument.index();
+            let (parts, touches) = &mut open[instrument];
+            let depth = match &update.body {
+                Body::Depth(depth) => depth,
+                Body::Touch(touch) => {
+                    touches.push(*touch);
+                    continue;
+                }
+                Body::Trade(_) | Body::Funding(_) | Body::Gap(_) => continue,
             };
-            let (tick, lot) = &mut self.steps[update.instrument.index()];
+            let (tick, lot) = &mut self.steps[instrument];
             for level in &depth.levels {
                 (*tick, *lot) = (gcd(*tick, level.price.0), gcd(*lot, level.qty.0));
             }
-            let parts = &mut open[update.instrument.index()];
-            parts.push(update.clone());
+            parts.push(depth.clone());
             if depth.last {
-                self.peer_messages.push(PeerMessage::of(parts));
-                self.messages.push((*now, std::mem::take(parts)));
+                let (parts, touches) = std::mem::take(&mut open[instrument]);
+                self.peer_messages.push(PeerMessage::of(instrument, &self.instruments, &parts));
+                self.messages.push(Message { now: *now, instrument, parts, touches });
             }
         }
     }
@@ -220,30 +249,20 @@ fn gcd(a: i64, b: i64) -> i64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-fn depth_of(update: &Update) -> Option<&Depth> {
-    match &update.body {
-        Body::Depth(depth) => Some(depth),
-        _ => None,
-    }
-}
-
-fn price_unit() -> f64 {
-    pow10(DEFAULT_SCALES.0) as f64
-}
-
-fn qty_unit() -> f64 {
-    pow10(DEFAULT_SCALES.1) as f64
+/// What one is, in units of price and of quantity.
+fn units(instrument: &Instrument) -> (f64, f64) {
+    (pow10(instrument.price_scale) as f64, pow10(instrument.qty_scale) as f64)
 }
 
 impl PeerMessage {
-    fn of(parts: &[Update]) -> Self {
-        let depths = || parts.iter().filter_map(depth_of);
-        let float = |level: &Level| (level.price.0 as f64 / price_unit(), level.qty.0 as f64 / qty_unit());
+    fn of(instrument: usize, instruments: &[Instrument], parts: &[Depth]) -> Self {
+        let (price, qty) = units(&instruments[instrument]);
+        let float = |level: &Level| (level.price.0 as f64 / price, level.qty.0 as f64 / qty);
         Self {
-            instrument: parts.first().map_or(0, |part| part.instrument.index()),
-            snapshot: depths().any(|depth| matches!(depth.kind, DepthKind::Snapshot { .. })),
-            bids: depths().flat_map(Depth::bids).map(float).collect(),
-            asks: depths().flat_map(Depth::asks).map(float).collect(),
+            instrument,
+            snapshot: parts.iter().any(|depth| matches!(depth.kind, DepthKind::Snapshot { .. })),
+            bids: parts.iter().flat_map(Depth::bids).map(float).collect(),
+            asks: parts.iter().flat_map(Depth::asks).map(float).collect(),
         }
     }
 
@@ -262,14 +281,33 @@ impl PeerMessage {
     }
 }
 
-fn apply(books: &mut [Book], instruments: &[Instrument], now: Time, parts: &[Update]) -> (i64, i64) {
-    let place = parts.first().map_or(0, |part| part.instrument.index());
-    let book = &mut books[place];
-    for depth in parts.iter().filter_map(depth_of) {
-        black_box(book.depth(depth, &instruments[place], now));
+impl Message {
+    fn apply(&self, books: &mut [Book], instruments: &[Instrument]) -> (i64, i64) {
+        let book = &mut books[self.instrument];
+        for depth in &self.parts {
+            black_box(book.depth(depth, &instruments[self.instrument], self.now));
+        }
+        let best = |side| book.best(side).map_or(0, |level| level.price.0);
+        (best(Side::Buy), best(Side::Sell))
     }
-    let best = |side| book.best(side).map_or(0, |level| level.price.0);
-    (best(Side::Buy), best(Side::Sell))
+
+    /// The frames of the other stream that came before it.
+    fn touch(&self, books: &mut [Book]) {
+        for touch in &self.touches {
+            black_box(books[self.instrument].touch(touch, self.now));
+        }
+    }
+
+    /// Without the venue's checksum: the peer verifies none.
+    fn unverified(&self) -> Self {
+        let bare = |depth: &Depth| Depth { checksum: None, ..depth.clone() };
+        Self {
+            now: self.now,
+            instrument: self.instrument,
+            parts: self.parts.iter().map(bare).collect(),
+            touches: self.touches.clone(),
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -348,10 +386,15 @@ fn report_agreement(prepared: &Prepared<'_>) {
     let mut hashes = hash_books(prepared);
     let mut trees = tree_books(prepared);
     let mut agreed = [0_usize; 2];
-    for ((now, parts), message) in prepared.messages.iter().zip(&prepared.peer_messages) {
-        let best = apply(&mut ours, &prepared.instruments, *now, parts);
+    for (mine, message) in prepared.messages.iter().zip(&prepared.peer_messages) {
+        mine.touch(&mut ours);
+        mine.apply(&mut ours, &prepared.instruments);
+        let book = &ours[mine.instrument];
+        assert!(book.is_live(), "{}: a stale book", prepared.tape.name);
         let (tick, _) = prepared.steps[message.instrument];
-        let best = (best.0 / tick, best.1 / tick);
+        // The diffs alone: the peer hears of no best-bid/ask stream.
+        let best = |side| book.ladder(side).next().map_or(0, |level| level.price.0 / tick);
+        let best = (best(Side::Buy), best(Side::Sell));
         agreed[0] += usize::from(message.apply(&mut hashes) == best);
         agreed[1] += usize::from(message.apply(&mut trees) == best);
     }
@@ -369,26 +412,28 @@ fn books(prepared: &Prepared<'_>) -> Vec<Book> {
 }
 
 fn hash_books(prepared: &Prepared<'_>) -> Vec<HashMapMarketDepth> {
-    let steps = prepared.steps.iter().map(floats);
-    steps.map(|(tick, lot)| HashMapMarketDepth::new(tick, lot)).collect()
+    steps(prepared).map(|(tick, lot)| HashMapMarketDepth::new(tick, lot)).collect()
 }
 
 fn tree_books(prepared: &Prepared<'_>) -> Vec<BTreeMarketDepth> {
-    let steps = prepared.steps.iter().map(floats);
-    steps.map(|(tick, lot)| BTreeMarketDepth::new(tick, lot)).collect()
+    steps(prepared).map(|(tick, lot)| BTreeMarketDepth::new(tick, lot)).collect()
 }
 
-fn floats(&(tick, lot): &(i64, i64)) -> (f64, f64) {
-    (tick as f64 / price_unit(), lot as f64 / qty_unit())
+fn steps(prepared: &Prepared<'_>) -> impl Iterator<Item = (f64, f64)> {
+    prepared.instruments.iter().zip(&prepared.steps).map(|(instrument, (tick, lot))| {
+        let (price, qty) = units(instrument);
+        (*tick as f64 / price, *lot as f64 / qty)
+    })
 }
 
 /// Every piece of work on one tape. Each pass measures all of them in turn, so that whatever else
 /// the machine does meets ours and the peers alike.
 fn measure(prepared: &Prepared<'_>, quick: bool) -> Vec<Row> {
-    const ROWS: [(&str, &str); 10] = [
+    const ROWS: [(&str, &str); 11] = [
         ("decode", "ours"),
         ("decode", "serde_json::Value, parse only"),
         ("book", "ours"),
+        ("book", "ours, checksums verified"),
         ("book", "hftbacktest HashMapMarketDepth"),
         ("book", "hftbacktest BTreeMarketDepth"),
         ("synchroniser", "ours"),
@@ -399,11 +444,11 @@ fn measure(prepared: &Prepared<'_>, quick: bool) -> Vec<Row> {
     ];
     let mut meters: Vec<Meter> = ROWS.iter().map(|_| Meter::new()).collect();
     for _ in 0..if quick { 1 } else { PASSES } {
-        let [decode, parse, book, hash, tree, hold, features, engine, whole, ordinary] = &mut meters[..] else {
+        let [decode, parse, book, verified, hash, tree, hold, features, engine, whole, ordinary] = &mut meters[..] else {
             unreachable!("one meter a row");
         };
         frame_passes(prepared, quick, [decode, parse, whole, ordinary]);
-        book_passes(prepared, quick, [book, hash, tree]);
+        book_passes(prepared, quick, [book, verified, hash, tree]);
         update_passes(prepared, quick, [hold, features, engine]);
     }
     let rows = ROWS.iter().zip(&meters);
@@ -436,13 +481,24 @@ fn frame_passes(prepared: &Prepared<'_>, quick: bool, meters: [&mut Meter; 4]) {
     });
 }
 
-fn book_passes(prepared: &Prepared<'_>, quick: bool, meters: [&mut Meter; 3]) {
-    let [ours, hash, tree] = meters;
+fn book_passes(prepared: &Prepared<'_>, quick: bool, meters: [&mut Meter; 4]) {
+    let [ours, verified, hash, tree] = meters;
     let rounds = prepared.rounds(quick, prepared.messages.len());
-    let messages = prepared.messages.iter();
-    ours.pass(rounds, || books(prepared), messages, |books, (now, parts)| {
-        black_box(apply(books, &prepared.instruments, *now, parts));
-    });
+    let bare: Vec<Message> = prepared.messages.iter().map(Message::unverified).collect();
+    for (meter, messages) in [(ours, &bare), (verified, &prepared.messages)] {
+        meter.prepared_pass(
+            rounds,
+            || books(prepared),
+            messages.iter(),
+            |books, message| {
+                message.touch(books);
+                message
+            },
+            |books, message| {
+                black_box(message.apply(books, &prepared.instruments));
+            },
+        );
+    }
     let messages = prepared.peer_messages.iter();
     hash.pass(rounds, || hash_books(prepared), messages.clone(), |books, message| {
         black_box(message.apply(books));
@@ -464,9 +520,27 @@ fn update_passes(prepared: &Prepared<'_>, quick: bool, meters: [&mut Meter; 3]) 
             black_box(&update);
         }
     });
-    let make = || (books(prepared), vec![Features::new(); prepared.instruments.len()]);
     // The book moves on before the time starts, so only its features are measured.
-    features_pass(prepared, rounds, features, make);
+    features.prepared_pass(
+        rounds,
+        || (books(prepared), vec![Features::new(); prepared.instruments.len()]),
+        updates.clone(),
+        |(books, _), (now, update)| {
+            let place = update.instrument.index();
+            let book = &mut books[place];
+            match &update.body {
+                Body::Depth(depth) => drop(book.depth(depth, &prepared.instruments[place], *now)),
+                Body::Touch(touch) => drop(book.touch(touch, *now)),
+                Body::Gap(gap) => book.invalidate(*gap, *now),
+                Body::Trade(_) | Body::Funding(_) => {}
+            }
+            (place, *now, update)
+        },
+        |(books, features), (place, now, update)| {
+            features[place].update(update, &books[place], now);
+            black_box(features[place].vector(&books[place], &prepared.instruments[place], None, now));
+        },
+    );
     let make = || (Engine::new(market_only(prepared.instruments.clone())), 0);
     let records = updates.map(|(now, update)| Record { seq: 0, at: *now, event: Event::Market(update.clone()) });
     engine.pass(rounds, make, records, |(engine, seq), mut record| {
@@ -475,42 +549,6 @@ fn update_passes(prepared: &Prepared<'_>, quick: bool, meters: [&mut Meter; 3]) 
         engine.handle(&record);
         while engine.poll().is_some() {}
     });
-}
-
-fn features_pass(
-    prepared: &Prepared<'_>,
-    rounds: usize,
-    meter: &mut Meter,
-    make: impl Fn() -> (Vec<Book>, Vec<Features>),
-) {
-    let mut times = Times::with_capacity(prepared.updates.len() * rounds);
-    (meter.heap, meter.counted) = (Heap::default(), 0);
-    for _ in 0..rounds {
-        let (mut books, mut features) = make();
-        for (place, (now, update)) in prepared.updates.iter().enumerate() {
-            let index = update.instrument.index();
-            let (book, features, instrument) =
-                (&mut books[index], &mut features[index], &prepared.instruments[index]);
-            match &update.body {
-                Body::Depth(depth) => drop(book.depth(depth, instrument, *now)),
-                Body::Touch(touch) => drop(book.touch(touch, *now)),
-                Body::Gap(gap) => book.invalidate(*gap, *now),
-                Body::Trade(_) | Body::Funding(_) => {}
-            }
-            let heap = Heap::now();
-            let start = Instant::now();
-            features.update(update, book, *now);
-            black_box(features.vector(book, instrument, None, *now));
-            times.note(start.elapsed().as_nanos());
-            if place >= prepared.updates.len() / 3 {
-                let used = Heap::now().since(heap);
-                meter.heap.calls += used.calls;
-                meter.heap.bytes += used.bytes;
-                meter.counted += 1;
-            }
-        }
-    }
-    meter.passes.push(times.summary());
 }
 
 fn print_table(rows: &[Row]) {
