@@ -348,6 +348,7 @@ impl Task {
             },
             Payload::Ping(_) => self.session.handle_ping(received),
             Payload::Pong(payload) => {
+                self.session.handle_ping(received);
                 if let Ok(sent) = <[u8; 8]>::try_from(&payload[..]) {
                     let sent = Time(u64::from_be_bytes(sent));
                     self.status.round_trip_ns = u64::try_from(received.since(sent)).ok();

@@ -167,7 +167,7 @@ pub fn captures(venue: Venue, paths: &[PathBuf]) -> Result<Replay, ReplayError> 
     let mut inputs = Vec::new();
     for path in paths {
         let before = tape.marks();
-        let mut frames = vec![0_u64; tape.engine.cells().len()];
+        let mut frames = vec![Frames::default(); tape.engine.cells().len()];
         let mut progress = Progress::new(path);
         for_each_line(path, venue, |received, text| {
             progress.line();
@@ -244,6 +244,15 @@ struct Tape {
     now: Time,
     seq: u64,
     late: Vec<u64>,
+    /// Instruments that the current frame changed.
+    touched: Vec<usize>,
+}
+
+/// Frames of one input that concern an instrument, and those that concern none in particular.
+#[derive(Clone, Copy, Default)]
+struct Frames {
+    own: u64,
+    shared: u64,
 }
 
 /// Counters of a cell when an input began.
@@ -262,6 +271,7 @@ impl Tape {
             now: Time(1),
             seq: 0,
             late,
+            touched: Vec::new(),
         }
     }
 
@@ -275,33 +285,38 @@ impl Tape {
             .collect()
     }
 
-    fn frame(&mut self, received: Option<Time>, text: &str, frames: &mut [u64]) {
+    fn frame(&mut self, received: Option<Time>, text: &str, frames: &mut [Frames]) {
         self.now = received
             .unwrap_or_else(|| self.now.plus(STAMPLESS_STEP_NS))
             .max(self.now);
         self.session.handle_frame(self.now, text);
+        self.touched.clear();
         while let Some(update) = self.session.poll_update() {
             if received.is_none() {
                 self.now = self.now.max(update.venue_time);
             }
+            self.touched.push(update.instrument.index());
             self.synchroniser.push(update, self.now);
         }
         self.count(text, frames);
         self.release(self.now);
     }
 
-    /// A frame counts for the instruments that it names, and for all when it names none.
-    fn count(&self, text: &str, frames: &mut [u64]) {
-        if frames.len() == 1 {
-            frames[0] += 1;
-            return;
+    /// A frame counts for the instruments that it changed, else for those that it names, else for
+    /// all.
+    fn count(&mut self, text: &str, frames: &mut [Frames]) {
+        if self.touched.is_empty() && frames.len() > 1 {
+            self.touched = self.session.reader().named(text);
+        } else if self.touched.is_empty() {
+            self.touched.push(0);
         }
-        let named: Vec<usize> = self.session.reader().named(text);
-        if named.is_empty() {
-            frames.iter_mut().for_each(|count| *count += 1);
+        self.touched.sort_unstable();
+        self.touched.dedup();
+        if self.touched.is_empty() {
+            frames.iter_mut().for_each(|count| count.shared += 1);
         }
-        for place in named {
-            frames[place] += 1;
+        for place in &self.touched {
+            frames[*place].own += 1;
         }
     }
 
@@ -327,7 +342,7 @@ impl Tape {
         self.release(Time(u64::MAX));
     }
 
-    fn report(&mut self, path: &Path, before: &[Mark], frames: &[u64]) -> Input {
+    fn report(&mut self, path: &Path, before: &[Mark], frames: &[Frames]) -> Input {
         // What this input still holds back belongs to it.
         self.finish();
         let instruments = &self.engine.setup().instruments;
@@ -336,10 +351,17 @@ impl Tape {
             .zip(before)
             .zip(frames)
             .zip(&self.late)
-            .filter(|(((_, _), frames), _)| **frames > 0)
+            .filter(|(((_, _), frames), _)| frames.own > 0)
             .map(|((((cell, instrument), before), frames), late)| {
                 let name = instrument.symbol.to_string();
-                instrument_report(name, cell, instrument, before, *frames, *late)
+                instrument_report(
+                    name,
+                    cell,
+                    instrument,
+                    before,
+                    frames.own + frames.shared,
+                    *late,
+                )
             })
             .collect();
         Input {

@@ -305,7 +305,9 @@ impl Book {
                 got: ask.unsigned_abs(),
             });
         }
-        if self.bids.is_beyond_horizon() || self.asks.is_beyond_horizon() {
+        // Where a best-bid/ask stream bears witness, it and not the snapshot's reach decides.
+        let witnessed = !self.touches.is_empty();
+        if !witnessed && (self.bids.is_beyond_horizon() || self.asks.is_beyond_horizon()) {
             return Some(Gap::of(GapReason::Horizon));
         }
         let touch = self

@@ -810,7 +810,7 @@ mod tests {
         );
         assert_eq!(
             tape.books[0].best(Side::Sell).map(|level| level.price.0),
-            parse("2.6", 10).ok()
+            parse("2.6", 8).ok()
         );
         assert_eq!(tape.trades[0].0, Time(1_534_614_057_321_597_000));
         assert_eq!(tape.trades[0].1.aggressor, Side::Sell);

@@ -579,7 +579,7 @@ mod tests {
         assert_eq!(tape.trades.len(), 1);
         let (time, trade) = tape.trades[0];
         assert_eq!((time, trade.id), (Time(1_612_266_317_519_000_000), 653_355));
-        assert_eq!(Ok(trade.price.0), parse("34969", 10));
+        assert_eq!(Ok(trade.price.0), parse("34969", 8));
     }
 
     #[test]

@@ -301,6 +301,8 @@ impl Kucoin {
             .as_deref()
             .and_then(|topic| topic.split_once(':'))
         {
+            // Candles carry their period in the symbol's place: nobody's name.
+            Some((topic, _)) if topic.ends_with("/candles") => {}
             Some((topic, symbol)) => {
                 if let Some(place) = reader.find(symbol) {
                     self.message(topic, head.subject, place, data, reader)?;

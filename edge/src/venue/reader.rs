@@ -145,19 +145,19 @@ impl Reader {
         Some(self.list(id, instrument))
     }
 
-    /// The only listing whose book waits for a snapshot, or the only listing: whose a nameless
-    /// snapshot in a capture must be.
+    /// Whose a nameless snapshot in a capture must be: the book's that waits for one and was heard
+    /// last, or the only listing's.
     #[must_use]
     pub fn nameless(&self) -> Option<usize> {
-        let mut waiting = self
+        let waiting = self
             .listings
             .iter()
             .enumerate()
             .filter(|(_, l)| l.sync.is_waiting());
-        match (waiting.next(), waiting.next()) {
-            (Some((place, _)), None) => Some(place),
-            _ if self.listings.len() == 1 => Some(0),
-            _ => None,
+        match waiting.max_by_key(|(_, listing)| listing.last_depth) {
+            Some((place, _)) => Some(place),
+            None if self.listings.len() == 1 => Some(0),
+            None => None,
         }
     }
 
@@ -191,13 +191,8 @@ impl Reader {
             Verdict::Keep => {
                 let mut updates = Updates::new();
                 message.write(listing, bids, asks, &mut updates)?;
-                match listing.sync.keep(ids, updates) {
-                    Ok(()) => Ok(()),
-                    Err(gap) => {
-                        self.lose(place, gap);
-                        Ok(())
-                    }
-                }
+                listing.sync.keep(ids, updates);
+                Ok(())
             }
             Verdict::Gap(gap) => {
                 let mut updates = Updates::new();
@@ -206,8 +201,7 @@ impl Reader {
                 // It may be the first diff that the next snapshot must be joined to.
                 let listing = &mut self.listings[place];
                 if listing.sync.judge(ids) == Verdict::Keep {
-                    let kept = listing.sync.keep(ids, updates);
-                    debug_assert!(kept.is_ok(), "the buffer was just emptied");
+                    listing.sync.keep(ids, updates);
                 }
                 Ok(())
             }

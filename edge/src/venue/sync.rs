@@ -5,12 +5,14 @@
 //! follow its predecessor. In steady state nothing is forgiven: a number that is not the next one,
 //! also one seen before, is a gap, and the instrument waits for a new snapshot.
 
+use std::collections::VecDeque;
+
 use tickerml_shared::event::{Gap, GapReason};
 
 use super::Updates;
 
-/// Diffs kept while waiting for a snapshot. Binance sends ten a second; a snapshot that takes
-/// longer than this many is given up and asked for again.
+/// Diffs kept while waiting for a snapshot. Binance sends ten a second. When they are more, the
+/// oldest go, and a snapshot too old for those that stay is asked for again.
 pub const MAX_BUFFERED: usize = 1024;
 
 /// How a venue numbers its messages.
@@ -64,7 +66,7 @@ pub enum Verdict {
 #[derive(Debug)]
 enum State {
     /// Waiting for a snapshot; diffs are kept with their numbers.
-    Waiting { kept: Vec<(Ids, Updates)> },
+    Waiting { kept: VecDeque<(Ids, Updates)> },
     /// A snapshot was applied, the first diff after it not yet.
     Bridging { snapshot: u64 },
     /// Diffs follow one another.
@@ -84,7 +86,9 @@ impl Sync {
     pub const fn new(rule: Rule) -> Self {
         Self {
             rule,
-            state: State::Waiting { kept: Vec::new() },
+            state: State::Waiting {
+                kept: VecDeque::new(),
+            },
         }
     }
 
@@ -106,7 +110,9 @@ impl Sync {
 
     /// Forgets everything: a new snapshot is needed.
     pub fn reset(&mut self) {
-        self.state = State::Waiting { kept: Vec::new() };
+        self.state = State::Waiting {
+            kept: VecDeque::new(),
+        };
     }
 
     /// Judges a diff. After [`Verdict::Gap`] the machine is waiting; the diff itself may be the
@@ -128,19 +134,13 @@ impl Sync {
     }
 
     /// Keeps a diff until the snapshot is there.
-    ///
-    /// # Errors
-    /// The overflow gap when [`MAX_BUFFERED`] diffs wait already; they are dropped.
-    pub fn keep(&mut self, ids: Ids, updates: Updates) -> Result<(), Gap> {
-        let State::Waiting { kept } = &mut self.state else {
-            return Ok(());
-        };
-        if kept.len() >= MAX_BUFFERED {
-            kept.clear();
-            return Err(Gap::of(GapReason::Overflow));
+    pub fn keep(&mut self, ids: Ids, updates: Updates) {
+        if let State::Waiting { kept } = &mut self.state {
+            if kept.len() >= MAX_BUFFERED {
+                kept.pop_front();
+            }
+            kept.push_back((ids, updates));
         }
-        kept.push((ids, updates));
-        Ok(())
     }
 
     /// Takes a snapshot with this number. The diffs kept so far that follow it are appended to
@@ -152,9 +152,9 @@ impl Sync {
     pub fn snapshot(&mut self, id: u64, out: &mut Updates) -> Result<(), Gap> {
         let kept = match &mut self.state {
             State::Waiting { kept } => std::mem::take(kept),
-            State::Bridging { .. } | State::Live { .. } => Vec::new(),
+            State::Bridging { .. } | State::Live { .. } => VecDeque::new(),
         };
-        let too_old = kept.first().filter(|(ids, _)| match self.rule {
+        let too_old = kept.front().filter(|(ids, _)| match self.rule {
             Rule::Contiguous => ids.first > id.saturating_add(1),
             Rule::Chained => ids.first > id && ids.previous != id,
             Rule::Unnumbered => false,
@@ -250,7 +250,7 @@ mod tests {
         let mut sync = Sync::new(rule);
         for &ids in before {
             assert_eq!(sync.judge(ids), Verdict::Keep);
-            sync.keep(ids, Updates::new()).expect("room");
+            sync.keep(ids, Updates::new());
         }
         let taken = sync.snapshot(snapshot, &mut Updates::new());
         (taken, after.iter().map(|&ids| sync.judge(ids)).collect())
@@ -310,15 +310,13 @@ mod tests {
     }
 
     #[test]
-    fn the_buffer_is_bounded() {
+    fn the_buffer_is_bounded_and_loses_no_continuity() {
         let mut sync = Sync::new(Rule::Contiguous);
-        for id in 0..MAX_BUFFERED as u64 {
-            sync.keep(Ids::one(id), Updates::new()).expect("room");
+        for id in 1..=2 + MAX_BUFFERED as u64 {
+            sync.keep(Ids::one(id), Updates::new());
         }
-        assert_eq!(
-            sync.keep(Ids::one(9), Updates::new()),
-            Err(Gap::of(GapReason::Overflow))
-        );
-        assert!(sync.keep(Ids::one(9), Updates::new()).is_ok());
+        let too_old = sync.snapshot(1, &mut Updates::new());
+        assert_eq!(too_old, Err(gap(3, 1)), "what went is missed");
+        assert_eq!(sync.snapshot(2, &mut Updates::new()), Ok(()));
     }
 }
