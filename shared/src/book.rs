@@ -1,13 +1,15 @@
 //! One instrument's order book: verified after every message, silent when in doubt.
 //!
 //! Each side is a sorted array of fixed capacity with the best level last, so that what happens at
-//! the touch (almost everything) moves no memory and nothing is ever allocated. A book that has lost
+//! the touch (almost everything) moves no memory, and nothing is ever allocated. A book that has lost
 //! continuity is [`State::Stale`] and answers every question about prices with `None` until a
 //! snapshot arrives. Crossed books, checksums and contradictions with the best-bid/ask stream are
 //! found here, after the last part of a message, never in between.
 //!
 //! Where the venue has a best-bid/ask stream it runs ahead of the batched depth stream, so
 //! [`Book::levels`] shows the two fused: the newest touch first, then the depth levels behind it.
+
+mod ladder;
 
 use heapless::{Deque, Vec};
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,7 @@ use crate::event::{Checksum, Depth, DepthKind, Gap, GapReason, Level, Side, Touc
 use crate::instrument::Instrument;
 use crate::num::{Price, Qty, pow10};
 use crate::time::Time;
+use ladder::Ladder;
 
 /// Levels kept a side. What lies beyond is dropped and remembered as a horizon.
 pub const BOOK_LEVELS: usize = 1024;
@@ -62,104 +65,6 @@ pub struct Counters {
     pub touches_equal: u64,
     /// Best-bid/ask frames that contradict the book of the same id.
     pub touches_different: u64,
-}
-
-/// One side: keys ascend toward the best level (`price` for bids, `-price` for asks).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Ladder {
-    levels: Vec<(i64, Qty), BOOK_LEVELS>,
-    /// Levels with a key below this one may exist unseen.
-    horizon: Option<i64>,
-}
-
-impl Ladder {
-    const fn new() -> Self {
-        Self {
-            levels: Vec::new(),
-            horizon: None,
-        }
-    }
-
-    fn clear(&mut self) {
-        self.levels.clear();
-        self.horizon = None;
-    }
-
-    fn best(&self) -> Option<(i64, Qty)> {
-        self.levels.last().copied()
-    }
-
-    fn set(&mut self, key: i64, qty: Qty) {
-        match self.position(key) {
-            Ok(index) if qty.0 == 0 => {
-                self.levels.remove(index);
-            }
-            Ok(index) => self.levels[index].1 = qty,
-            Err(_) if qty.0 == 0 => {}
-            Err(index) => self.insert(index, key, qty),
-        }
-    }
-
-    /// Binary search that first looks at the touch, where most changes are.
-    fn position(&self, key: i64) -> Result<usize, usize> {
-        const NEAR: usize = 8;
-        let len = self.levels.len();
-        let near = len.saturating_sub(NEAR);
-        match self.levels.get(near) {
-            Some(&(first, _)) if key >= first => {
-                for index in (near..len).rev() {
-                    let at = self.levels[index].0;
-                    if at == key {
-                        return Ok(index);
-                    }
-                    if at < key {
-                        return Err(index + 1);
-                    }
-                }
-                Err(near)
-            }
-            _ => self.levels[..near].binary_search_by_key(&key, |level| level.0),
-        }
-    }
-
-    fn insert(&mut self, index: usize, key: i64, qty: Qty) {
-        let index = if self.levels.is_full() {
-            if index == 0 {
-                self.raise_horizon(key);
-                return;
-            }
-            let dropped = self.levels.remove(0);
-            self.raise_horizon(dropped.0);
-            index - 1
-        } else {
-            index
-        };
-        let inserted = self.levels.insert(index, (key, qty));
-        debug_assert!(inserted.is_ok(), "room was made");
-    }
-
-    fn raise_horizon(&mut self, key: i64) {
-        // One above the dropped key: that level itself is no longer known.
-        let bound = key.saturating_add(1);
-        self.horizon = Some(self.horizon.map_or(bound, |horizon| horizon.max(bound)));
-    }
-
-    fn cut(&mut self, limit: usize) {
-        let excess = self.levels.len().saturating_sub(limit);
-        if excess > 0 {
-            self.levels.rotate_left(excess);
-            self.levels.truncate(limit);
-        }
-    }
-
-    /// Whether the market has moved past everything that is known.
-    fn is_beyond_horizon(&self) -> bool {
-        match (self.horizon, self.levels.last()) {
-            (Some(horizon), Some(&(key, _))) => key < horizon,
-            (Some(_), None) => true,
-            (None, _) => false,
-        }
-    }
 }
 
 /// An order book.
@@ -280,9 +185,8 @@ impl Book {
             self.bids.cut(usize::from(self.limit));
             self.asks.cut(usize::from(self.limit));
         } else if self.truncated && matches!(depth.kind, DepthKind::Snapshot { .. }) {
-            for ladder in [&mut self.bids, &mut self.asks] {
-                ladder.horizon = ladder.levels.first().map(|level| level.0);
-            }
+            self.bids.end_here();
+            self.asks.end_here();
         }
         if let Some(checksum) = depth.checksum {
             let got = self.checksum(&checksum, instrument);
@@ -401,12 +305,8 @@ impl Book {
             Side::Buy => (&self.bids, 1),
             Side::Sell => (&self.asks, -1),
         };
-        let levels = if self.is_live() {
-            ladder.levels.as_slice()
-        } else {
-            &[]
-        };
-        levels.iter().rev().map(move |&(key, qty)| Level {
+        let levels = ladder.levels_if(self.is_live());
+        levels.map(move |(key, qty)| Level {
             price: Price(sign * key),
             qty,
         })
@@ -428,15 +328,15 @@ impl Book {
     #[must_use]
     pub fn len(&self, side: Side) -> usize {
         match side {
-            Side::Buy => self.bids.levels.len(),
-            Side::Sell => self.asks.levels.len(),
+            Side::Buy => self.bids.len(),
+            Side::Sell => self.asks.len(),
         }
     }
 
     /// Whether it holds no level at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.bids.levels.is_empty() && self.asks.levels.is_empty()
+        self.bids.len() == 0 && self.asks.len() == 0
     }
 
     /// Kraken's CRC32: the ten best asks from low to high, then the ten best bids from high to low,
@@ -449,7 +349,7 @@ impl Book {
         let qty = |qty: Qty| rescale(qty.0, instrument.qty_scale, digits.qty_digits);
         for ladder in [&self.asks, &self.bids] {
             let mut text = Vec::<u8, CHECKSUM_BYTES>::new();
-            for &(key, quantity) in ladder.levels.iter().rev().take(CHECKSUM_LEVELS) {
+            for (key, quantity) in ladder.levels().take(CHECKSUM_LEVELS) {
                 push_digits(&mut text, price(key).unsigned_abs());
                 push_digits(&mut text, qty(quantity).unsigned_abs());
             }
