@@ -61,7 +61,12 @@ impl Flow {
     }
 
     fn expire(&mut self, before: u64) {
-        while let Some(trade) = self.trades.front().copied().filter(|trade| trade.at < before) {
+        while let Some(trade) = self
+            .trades
+            .front()
+            .copied()
+            .filter(|trade| trade.at < before)
+        {
             self.count(&trade, -1.0);
             self.trades.pop_front();
         }
@@ -253,7 +258,8 @@ impl Ordinary {
                 market.compute(now);
             }
             Some("trade.l2Snapshot") => {
-                self.market(&symbol).rest(now, &data, "sequence", "sequenceEnd");
+                self.market(&symbol)
+                    .rest(now, &data, "sequence", "sequenceEnd");
             }
             Some("trade.l3match") => {
                 let market = self.market(&symbol);
@@ -313,7 +319,10 @@ impl Ordinary {
                         market.clear();
                     }
                     for change in rows(&event["updates"]) {
-                        let level = (float(&change["price_level"]), float(&change["new_quantity"]));
+                        let level = (
+                            float(&change["price_level"]),
+                            float(&change["new_quantity"]),
+                        );
                         market.set(change["side"] == "bid", level);
                     }
                     market.compute(now);
@@ -411,7 +420,11 @@ impl Market {
         self.ticker = None;
         self.id = integer(&data[id]);
         self.apply(&data["bids"], &data["asks"]);
-        let (bids, asks) = if diff_id == "u" { ("b", "a") } else { ("bids", "asks") };
+        let (bids, asks) = if diff_id == "u" {
+            ("b", "a")
+        } else {
+            ("bids", "asks")
+        };
         for early in std::mem::take(&mut self.early) {
             self.diff(early, diff_id, bids, asks);
         }
@@ -426,17 +439,25 @@ impl Market {
 
     /// The best levels of a side, behind the ticker where that is newer than the diffs.
     fn top(&self, bid: bool) -> impl Iterator<Item = (f64, f64)> + '_ {
-        let ticker = self.ticker.filter(|ticker| ticker.id > self.id && self.id != 0);
+        let ticker = self
+            .ticker
+            .filter(|ticker| ticker.id > self.id && self.id != 0);
         let touch = ticker.map(|ticker| if bid { ticker.bid } else { ticker.ask });
         let side = if bid { &self.bids } else { &self.asks };
         let mut forward = side.iter();
-        let levels = std::iter::from_fn(move || if bid { forward.next_back() } else { forward.next() })
-            .map(|(key, qty)| (*key as f64 / KEY, *qty))
-            .skip_while(move |(price, _)| match touch {
-                Some(touch) if bid => *price >= touch.0 - 1e-9,
-                Some(touch) => *price <= touch.0 + 1e-9,
-                None => false,
-            });
+        let levels = std::iter::from_fn(move || {
+            if bid {
+                forward.next_back()
+            } else {
+                forward.next()
+            }
+        })
+        .map(|(key, qty)| (*key as f64 / KEY, *qty))
+        .skip_while(move |(price, _)| match touch {
+            Some(touch) if bid => *price >= touch.0 - 1e-9,
+            Some(touch) => *price <= touch.0 + 1e-9,
+            None => false,
+        });
         touch.into_iter().chain(levels).take(LEVELS)
     }
 

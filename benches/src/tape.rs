@@ -46,8 +46,16 @@ pub const RECORDINGS: [Recording; 6] = [
         Venue::Kraken,
         "kraken-v2-btcusd/capture_d10_20260719T1754.jsonl",
     ),
-    ("kucoin BCHSV-USDT", Venue::Kucoin, "captures/kucoin/BCHSV-USDT.jsonl.zst"),
-    ("coinbase SKL-USD", Venue::Coinbase, "captures/coinbase/SKL-USD.jsonl.zst"),
+    (
+        "kucoin BCHSV-USDT",
+        Venue::Kucoin,
+        "captures/kucoin/BCHSV-USDT.jsonl.zst",
+    ),
+    (
+        "coinbase SKL-USD",
+        Venue::Coinbase,
+        "captures/coinbase/SKL-USD.jsonl.zst",
+    ),
     (
         "kraken-futures PI_ETHUSD",
         Venue::KrakenFutures,
@@ -103,7 +111,11 @@ pub fn recorded(&(name, venue, path): &Recording) -> Option<Tape> {
         (now, frame.to_owned())
     });
     let frames = frames.collect();
-    Some(Tape { name: name.to_owned(), venue, frames })
+    Some(Tape {
+        name: name.to_owned(),
+        venue,
+        frames,
+    })
 }
 
 /// What a simulated venue sends in so many seconds about its four default symbols.
@@ -123,7 +135,12 @@ pub fn simulated(kind: VenueKind, seconds: u64) -> Tape {
     (config.world.book_rate, config.world.trade_rate) = RATES;
     let ids = (0..).map(InstrumentId).zip(&config.world.instruments);
     let instruments = ids
-        .map(|(id, listed)| (id, Instrument::unknown(venue, &listed.symbol).expect("a short symbol")))
+        .map(|(id, listed)| {
+            (
+                id,
+                Instrument::unknown(venue, &listed.symbol).expect("a short symbol"),
+            )
+        })
         .collect();
     let mut exchange = Exchange::new(config);
     exchange.server_mut(kind).set_endpoint("wss://simulated/");
@@ -138,7 +155,10 @@ pub fn simulated(kind: VenueKind, seconds: u64) -> Tape {
     };
     let mut session = Session::new(venue, Channel::All, endpoint, instruments, SEED);
     let mut frames = Vec::new();
-    for now in (START..START + seconds * SECONDS).step_by(STEP as usize).map(Time) {
+    for now in (START..START + seconds * SECONDS)
+        .step_by(STEP as usize)
+        .map(Time)
+    {
         exchange.advance(now.0);
         session.handle_timeout(now);
         let server = exchange.server_mut(kind);
@@ -153,7 +173,11 @@ pub fn simulated(kind: VenueKind, seconds: u64) -> Tape {
             }
         }
     }
-    Tape { name: format!("simulated {kind}"), venue, frames }
+    Tape {
+        name: format!("simulated {kind}"),
+        venue,
+        frames,
+    }
 }
 
 /// Does what the session wants; a snapshot becomes a frame of the tape, as in a capture.
@@ -166,12 +190,16 @@ fn act(
 ) {
     const CONNECTION: u64 = 1;
     let target = |url: &str| {
-        let path = url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| rest[at..].to_owned()));
+        let path = url
+            .split_once("://")
+            .and_then(|(_, rest)| rest.find('/').map(|at| rest[at..].to_owned()));
         path.unwrap_or_else(|| "/".to_owned())
     };
     match transmit {
         Transmit::Connect { url } => {
-            server.connect(CONNECTION, &target(&url), now.0).expect("the address that the dialect makes");
+            server
+                .connect(CONNECTION, &target(&url), now.0)
+                .expect("the address that the dialect makes");
             session.handle_connected(now);
         }
         Transmit::Send(text) => server.handle_frame(CONNECTION, &text, now.0),
@@ -184,7 +212,11 @@ fn act(
                 frames.push((now, line.expect("a venue with snapshots by request")));
             }
             let body = &reply.body;
-            let reply = Reply { status: reply.status, retry_after_s: None, body };
+            let reply = Reply {
+                status: reply.status,
+                retry_after_s: None,
+                body,
+            };
             session.handle_reply(now, purpose, Ok(reply));
             while session.poll_update().is_some() {}
         }
