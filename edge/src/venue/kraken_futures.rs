@@ -103,16 +103,6 @@ impl KrakenFutures {
         }
     }
 
-    /// Never asked for.
-    ///
-    /// # Errors
-    /// Always: the public feed needs no token.
-    pub fn token(&mut self, _body: &str, _endpoint: &Endpoint) -> Result<Transmit, Unreadable> {
-        Err(Unreadable::new(
-            "Kraken Futures' public feed needs no token",
-        ))
-    }
-
     /// Heartbeats, which show that the connection lives, then each feed with all products.
     pub fn subscribe(&mut self, reader: &Reader) -> Vec<String> {
         let products: Vec<String> = reader
@@ -133,12 +123,6 @@ impl KrakenFutures {
                     .map(|feed| request("subscribe", feed, &products)),
             )
             .collect()
-    }
-
-    /// Subscriptions are taken at once.
-    #[must_use]
-    pub const fn waits_for_welcome(&self) -> bool {
-        false
     }
 
     /// Reads a frame.
@@ -166,21 +150,6 @@ impl KrakenFutures {
             }
         }
         Ok(Cue::None)
-    }
-
-    /// Never asked for.
-    ///
-    /// # Errors
-    /// Always: the snapshot comes in the stream.
-    pub fn snapshot(
-        &mut self,
-        _place: usize,
-        _body: &str,
-        _reader: &mut Reader,
-    ) -> Result<(), Unreadable> {
-        Err(Unreadable::new(
-            "Kraken Futures sends its snapshots in the stream",
-        ))
     }
 
     /// Subscribes one book anew, which brings its snapshot.
@@ -314,7 +283,7 @@ mod tests {
     use tickerml_shared::num::parse;
     use tickerml_shared::time::Time;
 
-    use super::super::tape::{
+    use super::super::tests::tape::{
         Expected, Tape, Vector, Want, assert_trade, check_vectors, cut, exact, expected_levels,
         flip, folder, frames, recorded, text, vectors,
     };
@@ -453,7 +422,7 @@ mod tests {
             let mut told = 0;
             for want in vector.line["expected"].as_array().expect("a list") {
                 match want["type"].as_str().expect("a type") {
-                    "trade" => assert_trade(&vector, want, &tape.trades[0]),
+                    "trade" => assert_trade(Venue::KrakenFutures, &vector, want, &tape.trades[0]),
                     "book_change" => assert_change(&vector, want, &tape, excepted),
                     "derivative_ticker" => assert_funding(&vector, want, &tape, excepted),
                     // The same trade once more.
@@ -470,7 +439,12 @@ mod tests {
     }
 
     fn assert_change(vector: &Vector, want: &Value, tape: &Tape, excepted: bool) {
-        assert_eq!(tape.levels(), expected_levels(want), "{}", vector.name);
+        assert_eq!(
+            tape.levels(),
+            expected_levels(Venue::KrakenFutures, want),
+            "{}",
+            vector.name
+        );
         let stated = Time::from_rfc3339(want["timestamp"].as_str().expect("a time"));
         let time = tape.depth[0].0;
         if excepted {
@@ -486,8 +460,8 @@ mod tests {
             panic!("{name}: {:?}", tape.funding);
         };
         let rounded = |value: &Value, scale| nearest(&value.to_string(), scale).expect("a number");
-        assert_eq!(funding.mark.0, rounded(&want["markPrice"], 10), "{name}");
-        assert_eq!(funding.index.0, exact(&want["indexPrice"], 10), "{name}");
+        assert_eq!(funding.mark.0, rounded(&want["markPrice"], 8), "{name}");
+        assert_eq!(funding.index.0, exact(&want["indexPrice"], 8), "{name}");
         let stated = |field: &str| want[field].as_str().and_then(Time::from_rfc3339);
         assert_eq!(Some(*time), stated("timestamp"), "{name}");
         assert_eq!(
