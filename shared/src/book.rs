@@ -9,15 +9,17 @@
 //! Where the venue has a best-bid/ask stream it runs ahead of the batched depth stream, so
 //! [`Book::levels`] shows the two fused: the newest touch first, then the depth levels behind it.
 
+mod digits;
 mod ladder;
 
-use heapless::{Deque, Vec};
+use heapless::Deque;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Checksum, Depth, DepthKind, Gap, GapReason, Level, Side, Touch};
 use crate::instrument::Instrument;
 use crate::num::{Price, Qty, pow10};
 use crate::time::Time;
+use digits::{Digits, bytes_for};
 use ladder::Ladder;
 
 /// Levels kept a side. What lies beyond is dropped and remembered as a horizon.
@@ -26,11 +28,6 @@ pub const BOOK_LEVELS: usize = 1024;
 pub const TOUCHES_KEPT: usize = 256;
 /// Levels a side under Kraken's checksum.
 const CHECKSUM_LEVELS: usize = 10;
-/// Digits of the largest number.
-const DIGITS_MAX: usize = 20;
-/// Text of a side under Kraken's checksum.
-const CHECKSUM_BYTES: usize = CHECKSUM_LEVELS * 2 * DIGITS_MAX;
-
 /// Whether a book may be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
@@ -164,12 +161,9 @@ impl Book {
             return None;
         }
         self.partial = !depth.last;
-        for level in depth.bids() {
-            self.bids.set(level.price.0, level.qty);
-        }
-        for level in depth.asks() {
-            self.asks.set(-level.price.0, level.qty);
-        }
+        let key = |sign: i64| move |level: &Level| (sign * level.price.0, level.qty);
+        self.bids.apply(depth.bids().iter().map(key(1)));
+        self.asks.apply(depth.asks().iter().map(key(-1)));
         if !depth.last {
             return None;
         }
@@ -306,16 +300,21 @@ impl Book {
             Side::Sell => (&self.asks, -1),
         };
         let levels = ladder.levels_if(self.is_live());
-        levels.map(move |(key, qty)| Level {
-            price: Price(sign * key),
-            qty,
-        })
+        levels.map(move |entry| level(sign, entry))
     }
 
     /// The best level of a side, depth and touch fused; `None` while the book is stale or empty.
     #[must_use]
     pub fn best(&self, side: Side) -> Option<Level> {
-        self.levels(side).next()
+        if !self.is_live() {
+            return None;
+        }
+        match (self.ahead(), side) {
+            (Some(touch), Side::Buy) => Some(touch.bid),
+            (Some(touch), Side::Sell) => Some(touch.ask),
+            (None, Side::Buy) => self.bids.best().map(|best| level(1, best)),
+            (None, Side::Sell) => self.asks.best().map(|best| level(-1, best)),
+        }
     }
 
     /// Twice the mid price (`bid + ask`), exact. `None` while the book is stale or one-sided.
@@ -345,40 +344,43 @@ impl Book {
     /// Source: Kraken, "Spot WebSockets (v2): book checksum".
     fn checksum(&self, digits: &Checksum, instrument: &Instrument) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
-        let price = |key: i64| rescale(key.abs(), instrument.price_scale, digits.price_digits);
-        let qty = |qty: Qty| rescale(qty.0, instrument.qty_scale, digits.qty_digits);
+        let price = Rescale::new(instrument.price_scale, digits.price_digits);
+        let qty = Rescale::new(instrument.qty_scale, digits.qty_digits);
         for ladder in [&self.asks, &self.bids] {
-            let mut text = Vec::<u8, CHECKSUM_BYTES>::new();
+            let mut text = Digits::<{ bytes_for(2 * CHECKSUM_LEVELS) }>::new();
             for (key, quantity) in ladder.levels().take(CHECKSUM_LEVELS) {
-                push_digits(&mut text, price(key).unsigned_abs());
-                push_digits(&mut text, qty(quantity).unsigned_abs());
+                text.push(price.of(key.abs()).unsigned_abs());
+                text.push(qty.of(quantity.0).unsigned_abs());
             }
-            hasher.update(&text);
+            hasher.update(text.as_bytes());
         }
         hasher.finalize()
     }
 }
 
-/// Appends a number in decimal. Every Kraken message prints forty, and `core::fmt` takes several
-/// times as long.
-fn push_digits(text: &mut Vec<u8, CHECKSUM_BYTES>, mut value: u64) {
-    let mut digits = [0_u8; DIGITS_MAX];
-    let mut at = DIGITS_MAX;
-    while at == DIGITS_MAX || value > 0 {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
+const fn level(sign: i64, (key, qty): (i64, Qty)) -> Level {
+    Level {
+        price: Price(sign * key),
+        qty,
     }
-    let pushed = text.extend_from_slice(&digits[at..]);
-    debug_assert!(pushed.is_ok(), "CHECKSUM_BYTES covers a side");
 }
 
-/// A count of `10^-from` as a count of `10^-to`.
-const fn rescale(value: i64, from: u8, to: u8) -> i64 {
-    if from >= to {
-        value / pow10(from - to)
-    } else {
-        value.saturating_mul(pow10(to - from))
+/// Counts of `10^-from` as counts of `10^-to`.
+struct Rescale {
+    factor: i64,
+    divisor: i64,
+}
+
+impl Rescale {
+    const fn new(from: u8, to: u8) -> Self {
+        Self {
+            factor: pow10(to.saturating_sub(from)),
+            divisor: pow10(from.saturating_sub(to)),
+        }
+    }
+
+    const fn of(&self, value: i64) -> i64 {
+        (value / self.divisor).saturating_mul(self.factor)
     }
 }
 

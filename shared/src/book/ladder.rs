@@ -64,14 +64,25 @@ impl Ladder {
         levels.filter(|(_, qty)| qty.0 != 0)
     }
 
-    /// Sets a level; a quantity of zero takes it away.
-    pub(super) fn set(&mut self, key: i64, qty: Qty) {
-        match self.position(key) {
+    /// Sets levels; a quantity of zero takes one away.
+    pub(super) fn apply(&mut self, changes: impl Iterator<Item = (i64, Qty)>) {
+        // Most changes are at the touch, and most messages are sorted.
+        let mut near = self.slots.len();
+        for (key, qty) in changes {
+            near = self.set(near, key, qty);
+        }
+    }
+
+    /// Sets a level that may be near an index; gives the index where it was looked for.
+    fn set(&mut self, near: usize, key: i64, qty: Qty) -> usize {
+        let position = self.position(near, key);
+        match position {
             Ok(index) if qty.0 == 0 => self.remove(index),
             Ok(index) if !self.is_gap(index) => self.slots[index].1 = qty,
             Err(_) if qty.0 == 0 => {}
             Ok(index) | Err(index) => self.insert(index, key, qty),
         }
+        position.unwrap_or_else(|index| index)
     }
 
     /// Takes the worst levels away until there are no more than `limit`.
@@ -106,25 +117,29 @@ impl Ladder {
         self.slots.iter().position(|(_, qty)| qty.0 != 0)
     }
 
-    /// Binary search that first looks at the touch, where most changes are.
-    fn position(&self, key: i64) -> Result<usize, usize> {
-        const NEAR: usize = 8;
-        let len = self.slots.len();
-        let near = len.saturating_sub(NEAR);
-        match self.slots.get(near) {
-            Some(&(first, _)) if key >= first => {
-                for index in (near..len).rev() {
-                    let at = self.slots[index].0;
-                    if at == key {
-                        return Ok(index);
-                    }
-                    if at < key {
-                        return Err(index + 1);
-                    }
-                }
-                Err(near)
+    /// Where a key stands or belongs: steps that grow away from `near`, then binary search between
+    /// the last two.
+    fn position(&self, near: usize, key: i64) -> Result<usize, usize> {
+        const FIRST_STEP: usize = 4;
+        let slots = self.slots.as_slice();
+        let (mut low, mut high) = (near.min(slots.len()), near.min(slots.len()));
+        let mut step = FIRST_STEP;
+        if slots.get(low).is_some_and(|slot| slot.0 <= key) {
+            while slots.get(high).is_some_and(|slot| slot.0 <= key) {
+                low = high;
+                high = slots.len().min(high + step);
+                step *= FIRST_STEP;
             }
-            _ => self.slots[..near].binary_search_by_key(&key, |slot| slot.0),
+        } else {
+            while low > 0 && slots.get(low).is_none_or(|slot| slot.0 > key) {
+                high = low;
+                low = low.saturating_sub(step);
+                step *= FIRST_STEP;
+            }
+        }
+        match slots[low..high].binary_search_by_key(&key, |slot| slot.0) {
+            Ok(index) => Ok(low + index),
+            Err(index) => Err(low + index),
         }
     }
 
@@ -154,7 +169,7 @@ impl Ladder {
             let before = self.slots.len();
             self.remove(worst);
             if self.slots.len() < before {
-                index = self.position(key).unwrap_or_else(|index| index);
+                index = self.position(index, key).unwrap_or_else(|index| index);
             }
         }
         self.live += 1;
@@ -219,7 +234,7 @@ mod tests {
         fn equals_a_map(changes in proptest::collection::vec((0_i64..300, 0_i64..3, 0_usize..40), 1..600)) {
             let (mut ladder, mut model) = (Ladder::new(), BTreeMap::new());
             for (key, qty, limit) in changes {
-                ladder.set(key, Qty(qty));
+                ladder.apply([(key, Qty(qty))].into_iter());
                 if qty == 0 {
                     model.remove(&key);
                 } else {
@@ -237,13 +252,34 @@ mod tests {
             }
         }
 
+        /// A message is no more than its changes one by one, sorted or not.
+        #[test]
+        fn a_batch_equals_its_changes(messages in proptest::collection::vec(
+            proptest::collection::vec((0_i64..400, 0_i64..3), 1..60), 1..20)) {
+            let (mut ladder, mut model) = (Ladder::new(), BTreeMap::new());
+            for mut message in messages {
+                if message.len() % 2 == 0 {
+                    message.sort_by_key(|change| change.0);
+                }
+                ladder.apply(message.iter().map(|(key, qty)| (*key, Qty(*qty))));
+                for (key, qty) in message {
+                    if qty == 0 {
+                        model.remove(&key);
+                    } else {
+                        model.insert(key, qty);
+                    }
+                }
+                check(&ladder, &model)?;
+            }
+        }
+
         /// Beyond its capacity the worst go, and the horizon remembers where.
         #[test]
         fn drops_the_worst_when_full(changes in proptest::collection::vec((0_i64..6_000, 0_i64..4), 3_000..5_000)) {
             let (mut ladder, mut model) = (Ladder::new(), BTreeMap::new());
             let mut horizon = None;
             for (key, qty) in changes {
-                ladder.set(key, Qty(qty));
+                ladder.apply([(key, Qty(qty))].into_iter());
                 if qty == 0 {
                     model.remove(&key);
                 } else {
