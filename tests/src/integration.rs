@@ -1,5 +1,7 @@
 //! The one integration test binary.
 
+mod captures;
+mod rebuild;
 mod simulation;
 mod tidy;
 
