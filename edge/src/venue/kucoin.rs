@@ -273,12 +273,6 @@ impl Kucoin {
             .collect()
     }
 
-    /// Subscriptions before the welcome are lost.
-    #[must_use]
-    pub const fn waits_for_welcome(&self) -> bool {
-        true
-    }
-
     /// Reads a frame, or a REST snapshot that stands in a capture.
     ///
     /// # Errors
