@@ -236,68 +236,9 @@ fn resolve(
     let fail = |key: &str, cause: &dyn fmt::Display| {
         ConfigError(format!("{}: {key}: {cause}", path.display()))
     };
-    let mut instruments = Vec::new();
-    for (place, entry) in table.instrument.iter().enumerate() {
-        let instrument = instrument(entry, &raw.account.at_par).map_err(|cause| {
-            ConfigError(format!(
-                "{}: instrument {} ({} {}): {cause}",
-                table_path.display(),
-                place + 1,
-                entry.venue,
-                entry.symbol,
-            ))
-        })?;
-        instruments.push(instrument);
-    }
-    if instruments.is_empty() || instruments.len() > MAX_INSTRUMENTS {
-        let cause = format!(
-            "{} instruments; 1 to {MAX_INSTRUMENTS} are possible",
-            instruments.len()
-        );
-        return Err(ConfigError(format!("{}: {cause}", table_path.display())));
-    }
-    let mut venues = Vec::new();
-    let mut terms = Vec::new();
-    for entry in &raw.venue {
-        let key = format!("venue.name = {:?}", entry.name);
-        let (venue, cost) = terms_of(entry).map_err(|cause| fail(&key, &cause))?;
-        if terms.iter().any(|(named, _)| *named == venue) {
-            return Err(fail(&key, &"stands twice; write each venue once"));
-        }
-        let ids = (0_u16..).map(InstrumentId).zip(&instruments);
-        let own: Vec<_> = ids
-            .filter(|(_, instrument)| instrument.venue == venue)
-            .map(|(id, instrument)| (id, instrument.clone()))
-            .collect();
-        if own.is_empty() {
-            return Err(fail(
-                &key,
-                &"has no instrument in the table; add one or remove the venue",
-            ));
-        }
-        let ca_file = (!entry.ca_file.as_os_str().is_empty()).then(|| root.join(&entry.ca_file));
-        let endpoint = Endpoint {
-            ws: entry.ws.trim_end_matches('/').to_owned(),
-            rest: entry.rest.trim_end_matches('/').to_owned(),
-        };
-        terms.push((venue, cost));
-        venues.push(VenueConfig {
-            venue,
-            endpoint,
-            ca_file,
-            instruments: own,
-        });
-    }
-    if let Some(orphan) = instruments
-        .iter()
-        .find(|i| !terms.iter().any(|(v, _)| *v == i.venue))
-    {
-        let cause = format!(
-            "{} {} has no [[venue]]; add it",
-            orphan.venue, orphan.symbol
-        );
-        return Err(fail("venue", &cause));
-    }
+    let instruments = instruments_of(table, &raw.account.at_par, table_path)?;
+    let (venues, terms) =
+        venues_of(&raw.venue, &instruments, root).map_err(|(key, cause)| fail(&key, &cause))?;
     let cash = |key: &str, text: &str| {
         parse(text, CASH_SCALE)
             .map(Cash)
@@ -375,6 +316,81 @@ fn resolve(
         venues,
         hash: tickerml_shared::schema::fingerprint(text.as_bytes()).to_string(),
     })
+}
+
+/// The instrument table, checked.
+fn instruments_of(
+    table: &RawTable,
+    at_par: &[String],
+    path: &Path,
+) -> Result<Vec<Instrument>, ConfigError> {
+    let mut instruments = Vec::new();
+    for (place, entry) in table.instrument.iter().enumerate() {
+        let checked = instrument(entry, at_par).map_err(|cause| {
+            let (path, place) = (path.display(), place + 1);
+            let (venue, symbol) = (&entry.venue, &entry.symbol);
+            ConfigError(format!(
+                "{path}: instrument {place} ({venue} {symbol}): {cause}"
+            ))
+        })?;
+        instruments.push(checked);
+    }
+    if instruments.is_empty() || instruments.len() > MAX_INSTRUMENTS {
+        let (path, count) = (path.display(), instruments.len());
+        let cause = format!("{count} instruments; 1 to {MAX_INSTRUMENTS} are possible");
+        return Err(ConfigError(format!("{path}: {cause}")));
+    }
+    Ok(instruments)
+}
+
+type Venues = (Vec<VenueConfig>, Vec<(Venue, Terms)>);
+
+/// The venues with their instruments and terms. An error is the key and what is wrong with it.
+fn venues_of(
+    entries: &[RawVenue],
+    instruments: &[Instrument],
+    root: &Path,
+) -> Result<Venues, (String, String)> {
+    let mut venues = Vec::new();
+    let mut terms: Vec<(Venue, Terms)> = Vec::new();
+    for entry in entries {
+        let key = || format!("venue.name = {:?}", entry.name);
+        let (venue, cost) = terms_of(entry).map_err(|cause| (key(), cause))?;
+        if terms.iter().any(|(named, _)| *named == venue) {
+            return Err((key(), "stands twice; write each venue once".to_owned()));
+        }
+        let ids = (0_u16..).map(InstrumentId).zip(instruments.iter().cloned());
+        let own: Vec<_> = ids
+            .filter(|(_, instrument)| instrument.venue == venue)
+            .collect();
+        if own.is_empty() {
+            let cause = "has no instrument in the table; add one or remove the venue";
+            return Err((key(), cause.to_owned()));
+        }
+        let ca_file = (!entry.ca_file.as_os_str().is_empty()).then(|| root.join(&entry.ca_file));
+        let endpoint = Endpoint {
+            ws: entry.ws.trim_end_matches('/').to_owned(),
+            rest: entry.rest.trim_end_matches('/').to_owned(),
+        };
+        terms.push((venue, cost));
+        venues.push(VenueConfig {
+            venue,
+            endpoint,
+            ca_file,
+            instruments: own,
+        });
+    }
+    let orphaned = |instrument: &&Instrument| !terms.iter().any(|(v, _)| *v == instrument.venue);
+    match instruments.iter().find(orphaned) {
+        Some(orphan) => {
+            let cause = format!(
+                "{} {} has no [[venue]]; add it",
+                orphan.venue, orphan.symbol
+            );
+            Err(("venue".to_owned(), cause))
+        }
+        None => Ok((venues, terms)),
+    }
 }
 
 /// The longest latency that may be configured, in milliseconds.

@@ -1,5 +1,6 @@
 //! The command line of the edge. Exit code 0: done; 1: failed; 2: wrong usage or configuration.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -85,8 +86,15 @@ enum Command {
     Resume(Running),
     /// Stop trading and close every position
     Flatten(Running),
-    /// Write what the journal holds in another form (not built yet)
-    Export,
+    /// Write a journal's market steps as JSON lines: what the policy saw at each pulse
+    Export {
+        /// A journal file or folder
+        #[arg(value_name = "JOURNAL")]
+        journal: PathBuf,
+        /// File to write; standard output without it
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Pair with a trainer (not built yet)
     Pair,
     /// Check a store file in a process of its own
@@ -152,7 +160,8 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Halt(running) => ask("halt", &running)?,
         Command::Resume(running) => ask("resume", &running)?,
         Command::Flatten(running) => ask("flatten", &running)?,
-        Command::Export | Command::Pair => {
+        Command::Export { journal, out } => export(&journal, out.as_deref())?,
+        Command::Pair => {
             return Err(Failure::usage(
                 "not built yet: this release runs, replays and records",
             ));
@@ -301,6 +310,25 @@ fn record_venues(path: &Path, out: &Path, seconds: Option<u64>) -> Result<(), Fa
             recorded.lost
         )));
     }
+    Ok(())
+}
+
+fn export(journal: &Path, out: Option<&Path>) -> Result<(), Failure> {
+    let count = match out {
+        Some(path) => {
+            let failed =
+                |error: std::io::Error| Failure::failed(format!("{}: {error}", path.display()));
+            let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(failed)?);
+            let count = replay::export(journal, &mut file).map_err(Failure::failed)?;
+            file.flush().map_err(failed)?;
+            count
+        }
+        None => {
+            let mut stdout = std::io::stdout().lock();
+            replay::export(journal, &mut stdout).map_err(Failure::failed)?
+        }
+    };
+    eprintln!("{count} steps");
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use serde::Serialize;
 use tickerml_shared::book::{Counters, State as BookState};
 use tickerml_shared::engine::{Cell, Engine, Output, Setup};
 use tickerml_shared::event::{Decision, Event, GapReason, Level, Operator, Record, Side};
+use tickerml_shared::features::FEATURES;
 use tickerml_shared::instrument::{Instrument, MAX_INSTRUMENTS, Venue};
 use tickerml_shared::num::Cash;
 use tickerml_shared::paper::{Outcome, Reject, Report};
@@ -23,6 +24,7 @@ use tickerml_shared::record::Decoder;
 use tickerml_shared::risk::Limits;
 use tickerml_shared::synchroniser::{HOLD_NS, Synchroniser};
 use tickerml_shared::time::Time;
+use tickerml_shared::trajectory::MarketStep;
 
 use crate::journal::{self, Item, JournalError};
 use crate::policy::Policy;
@@ -420,12 +422,7 @@ fn instrument_report(
 
 fn book_report(cell: &Cell, instrument: &Instrument) -> BookReport {
     let levels = |side: Side| {
-        let text = |level: Level| {
-            [
-                instrument.price_text(level.price).to_string(),
-                instrument.qty_text(level.qty).to_string(),
-            ]
-        };
+        let text = |level: Level| level_text(instrument, level);
         cell.book
             .ladder(side)
             .take(SHOWN_LEVELS)
@@ -446,19 +443,84 @@ fn book_report(cell: &Cell, instrument: &Instrument) -> BookReport {
     }
 }
 
+/// Price and quantity as exact text.
+fn level_text(instrument: &Instrument, level: Level) -> [String; 2] {
+    [
+        instrument.price_text(level.price).to_string(),
+        instrument.qty_text(level.qty).to_string(),
+    ]
+}
+
 /// Replays a journal: a folder of day files, or one of them.
 ///
 /// # Errors
 /// When it cannot be read, or was made by a build that sees the market otherwise.
 pub fn journals(path: &Path, policy: Option<Policy>) -> Result<Replay, ReplayError> {
-    let failed = |error: JournalError| ReplayError(format!("{}: {error}", path.display()));
     let mut fold = JournalFold::new(policy);
+    walk(path, &mut fold, |_, _| Ok(()))?;
+    fold.report(path)
+}
+
+/// One market step, as [`export`] writes it.
+#[derive(Debug, Serialize)]
+struct StepLine<'a> {
+    at_ns: u64,
+    venue: &'a str,
+    instrument: &'a str,
+    masked: bool,
+    bid: Option<[String; 2]>,
+    ask: Option<[String; 2]>,
+    /// By feature name; `null` where it is not known.
+    features: BTreeMap<&'static str, Option<f32>>,
+}
+
+/// Writes the market steps of a journal, one JSON object a line: what a policy saw at each pulse,
+/// for notebooks and other programs. Returns how many.
+///
+/// # Errors
+/// When the journal cannot be read, or `out` not be written.
+pub fn export(path: &Path, out: &mut impl io::Write) -> Result<u64, ReplayError> {
+    let mut fold = JournalFold::new(None);
+    let mut count = 0;
+    walk(path, &mut fold, |step, instrument| {
+        let level = |level: Option<Level>| level.map(|level| level_text(instrument, level));
+        let names = FEATURES.iter().enumerate();
+        let line = StepLine {
+            at_ns: step.at.0,
+            venue: instrument.venue.name(),
+            instrument: &instrument.symbol,
+            masked: step.masked,
+            bid: level(step.bid),
+            ask: level(step.ask),
+            features: names
+                .map(|(index, f)| (f.name, step.state.get(index)))
+                .collect(),
+        };
+        count += 1;
+        serde_json::to_writer(&mut *out, &line)
+            .map_err(io::Error::from)
+            .and_then(|()| out.write_all(b"\n"))
+            .map_err(|error| ReplayError(format!("writing steps: {error}")))
+    })?;
+    Ok(count)
+}
+
+/// What is done with each market step of a journal.
+type OnStep<'a> = &'a mut dyn FnMut(&MarketStep, &Instrument) -> Result<(), ReplayError>;
+
+/// Folds a journal: a folder of day files, or one of them.
+fn walk(
+    path: &Path,
+    fold: &mut JournalFold,
+    mut each: impl FnMut(&MarketStep, &Instrument) -> Result<(), ReplayError>,
+) -> Result<(), ReplayError> {
+    let failed = |error: JournalError| ReplayError(format!("{}: {error}", path.display()));
     let mut progress = Progress::new(path);
     if path.is_dir() {
         let mut reader = journal::read_dir(path).map_err(failed)?;
         while let Some(item) = reader.next_item().map_err(failed)? {
             progress.line();
-            fold.item(&item)?;
+            fold.item(&item, &mut each)?;
         }
     } else {
         let disk = journal::FileDisk::open_read(path)
@@ -466,11 +528,11 @@ pub fn journals(path: &Path, policy: Option<Policy>) -> Result<Replay, ReplayErr
         let mut reader = journal::Reader::open(disk).map_err(failed)?;
         while let Some(item) = reader.next_item().map_err(failed)? {
             progress.line();
-            fold.item(&item)?;
+            fold.item(&item, &mut each)?;
         }
     }
     progress.done();
-    fold.report(path)
+    Ok(())
 }
 
 /// The fold of a journal's items.
@@ -504,7 +566,7 @@ impl JournalFold {
         }
     }
 
-    fn item(&mut self, item: &Item<'_>) -> Result<(), ReplayError> {
+    fn item(&mut self, item: &Item<'_>, each: OnStep<'_>) -> Result<(), ReplayError> {
         match item {
             Item::Run(header) => self.begin(header)?,
             Item::Batch {
@@ -515,7 +577,7 @@ impl JournalFold {
             } => {
                 for record in Decoder::new(*first_seq, *count, bytes) {
                     match record {
-                        Ok(record) => self.record(&record),
+                        Ok(record) => self.record(&record, each)?,
                         Err(error) => {
                             self.troubles.push(format!("batch at {first_seq}: {error}"));
                             break;
@@ -562,9 +624,9 @@ impl JournalFold {
         }
     }
 
-    fn record(&mut self, record: &Record) {
+    fn record(&mut self, record: &Record, each: OnStep<'_>) -> Result<(), ReplayError> {
         let Some(engine) = &mut self.engine else {
-            return;
+            return Ok(());
         };
         if let Event::Market(update) = &record.event
             && let Some(count) = self.records.get_mut(update.instrument.index())
@@ -579,21 +641,26 @@ impl JournalFold {
                 }
                 Event::Decision(_) | Event::Report(_) | Event::Mark(_) => {}
             }
-            return;
+            return Ok(());
         }
         self.decisions += u64::from(matches!(record.event, Event::Decision(_)));
         if let Event::Report(report) = &record.event {
             self.compare(report);
         }
         let Some(engine) = &mut self.engine else {
-            return;
+            return Ok(());
         };
         engine.handle(record);
         while let Some(output) = engine.poll() {
-            if let Output::Report(report) = output {
-                self.expected.push(report);
+            match output {
+                Output::Report(report) => self.expected.push(report),
+                Output::Step(step) => {
+                    each(&step, &engine.setup().instruments[step.instrument.index()])?;
+                }
+                _ => {}
             }
         }
+        Ok(())
     }
 
     fn compare(&mut self, report: &Report) {

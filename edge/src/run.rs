@@ -13,7 +13,7 @@ use tickerml_shared::instrument::{InstrumentId, Venue};
 use tickerml_shared::paper::Outcome;
 use tickerml_shared::record::Encoder;
 use tickerml_shared::schema;
-use tickerml_shared::time::{MINUTES, Time};
+use tickerml_shared::time::{MILLIS, MINUTES, Time};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -40,6 +40,9 @@ const SNAPSHOT_EVERY_NS: u64 = 500_000_000;
 const CHECKPOINT_EVERY_NS: u64 = 10 * MINUTES;
 /// Batches folded without looking at the channels again.
 const MAX_TURNS: usize = 16;
+/// The desk takes what has arrived so often: a batch is one write of the journal, and an SD card
+/// pays for every write. Decisions wait for pulses anyway.
+const TURN_EVERY_NS: u64 = 25 * MILLIS;
 /// A commit or checkpoint that takes longer has failed.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
 /// zstd level of the journal: the third costs a microsecond an event and halves the first's bytes.
@@ -185,7 +188,7 @@ pub async fn run(config: Config, seconds: Option<u64>, exe: PathBuf) -> Result<S
         let _ = stopped.wait_for(|stop| *stop).await;
     }));
     let outcome = shell.drive(seconds).await;
-    let summary = shell.end(started).await;
+    let summary = Box::pin(shell.end(started)).await;
     let _ = stop.send(true);
     let _ = server.await;
     drop(lock);
@@ -244,6 +247,7 @@ struct Runner {
     recent: Recent,
     records: Vec<Record>,
     started: Time,
+    next_turn: Time,
     next_snapshot: Time,
     next_checkpoint: Time,
     decisions: u64,
@@ -316,6 +320,7 @@ impl Runner {
             recent: Recent::default(),
             records: Vec::with_capacity(MAX_BATCH),
             started: now,
+            next_turn: now,
             next_snapshot: now,
             next_checkpoint: now,
             decisions: 0,
@@ -383,7 +388,10 @@ impl Runner {
         let mut arrived = Vec::with_capacity(MAX_BATCH);
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         loop {
-            self.turn().await?;
+            if clock::now() >= self.next_turn {
+                self.turn().await?;
+                self.next_turn = clock::now().plus(TURN_EVERY_NS);
+            }
             self.periodic().await?;
             let wait = self.wait();
             tokio::select! {
@@ -406,7 +414,7 @@ impl Runner {
 
     fn wait(&self) -> Duration {
         let (due, _) = self.desk.poll_timeout();
-        let next = due.min(self.next_snapshot);
+        let next = due.max(self.next_turn).min(self.next_snapshot);
         Duration::from_nanos(next.0.saturating_sub(clock::now().0))
     }
 
@@ -526,8 +534,7 @@ impl Runner {
         let answer = match question.ask {
             Ask::Status => {
                 let now = clock::now();
-                let snapshot = self.snapshot(now);
-                serde_json::to_string(&snapshot).unwrap_or_else(|error| format!("error: {error}"))
+                page::to_json(&self.snapshot(now))
             }
             Ask::Operate(command) => {
                 self.desk.command(command);

@@ -70,7 +70,7 @@ impl Recent {
                     .to_string(),
                 fee: cash(fill.fee),
                 slippage_bps: (fill.sent_double_mid > 0).then_some(worse),
-                reason: "market order of a decision".to_owned(),
+                reason: "decision".to_owned(),
             },
         );
     }
@@ -87,6 +87,10 @@ impl Recent {
         let share = |ppm: i64| ppm as f64 / PPM as f64;
         let verdict = match verdict {
             Ok(_) => web::Verdict::Allowed,
+            Err(denial @ (Denial::Hold | Denial::AtTarget)) => web::Verdict::Idle {
+                code: denial.code().to_owned(),
+                reason: reason(denial).to_owned(),
+            },
             Err(denial) => web::Verdict::Denied {
                 code: denial.code().to_owned(),
                 reason: reason(denial).to_owned(),
@@ -333,7 +337,7 @@ fn positions(engine: &Engine) -> Vec<web::Position> {
             let value =
                 mark.map(|mark| tickerml_shared::ledger::Ledger::value(position, mark, instrument));
             web::Position {
-                instrument: name(instrument),
+                instrument: instrument.symbol.to_string(),
                 venue: instrument.venue.name().to_owned(),
                 side: if long { "long" } else { "short" }.to_owned(),
                 qty: instrument.qty_text(Qty(position.qty.0.abs())).to_string(),

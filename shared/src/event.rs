@@ -64,6 +64,10 @@ pub struct Update {
 
 /// The kinds of market event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a fixed size is what bounds every queue of events"
+)]
 pub enum Body {
     /// Book levels.
     Depth(Depth),

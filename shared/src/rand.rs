@@ -40,12 +40,7 @@ impl Rng {
     /// Uniform in `0..bound` (0 for a bound of 0), by multiplication; the bias is below `2^-32` for
     /// the bounds used here.
     pub fn below(&mut self, bound: u64) -> u64 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the high half of a product below bound"
-        )]
-        let high = (u128::from(self.next_u64()) * u128::from(bound) >> 64) as u64;
-        high
+        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 }
 

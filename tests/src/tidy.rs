@@ -67,7 +67,7 @@ const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[];
 /// Lines that a file may have before it must be cut, or be listed here.
 const FILE_LINES_MAX: usize = 900;
 /// Longer files with a ceiling. A ceiling may be lowered, never raised.
-const LONG_FILES: &[(&str, usize)] = &[];
+const LONG_FILES: &[(&str, usize)] = &[("tests/sim/world.rs", 951)];
 
 /// A listed function or file may fall this far below its ceiling before the ceiling must follow.
 const RATCHET_SLACK_LINES: usize = 20;

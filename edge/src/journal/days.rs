@@ -3,6 +3,7 @@
 use super::{Disk, Ending, FileDisk, Item, JournalError, Reader, io_error, with_path};
 use std::fs;
 use std::path::{Path, PathBuf};
+use tickerml_shared::time::Time;
 
 const NS_PER_DAY: u64 = 86_400_000_000_000;
 const EXTENSION: &str = "tml";
@@ -14,54 +15,16 @@ pub fn day_of(now_ns: u64) -> u64 {
     now_ns / NS_PER_DAY
 }
 
-/// Year, month and day of a day number, by the arithmetic of the proleptic Gregorian calendar
-/// with the year beginning in March, so that the leap day comes last (Howard Hinnant,
-/// "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
-fn civil_from_days(day: u64) -> (u64, u64, u64) {
-    let shifted = day + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    (
-        year_of_era + era * 400 + u64::from(month <= 2),
-        month,
-        day_of_month,
-    )
-}
-
-/// The inverse, `days_from_civil` of the same source; `None` before 1970.
-fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
-    let year = year.checked_sub(u64::from(month <= 2))?;
-    let (era, year_of_era) = (year / 400, year % 400);
-    let shifted_month = if month > 2 { month - 3 } else { month + 9 };
-    let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    (era * 146_097 + day_of_era).checked_sub(719_468)
-}
-
 /// `YYYY-MM-DD` of a day number.
 pub fn day_name(day: u64) -> String {
-    let (year, month, date) = civil_from_days(day);
+    let (year, month, date) = Time(day * NS_PER_DAY).civil();
     format!("{year:04}-{month:02}-{date:02}")
 }
 
 /// The day number of a `YYYY-MM-DD.tml` file name; `None` for any other name.
 pub fn parse_day(file_name: &str) -> Option<u64> {
     let stem = file_name.strip_suffix(EXTENSION)?.strip_suffix('.')?;
-    let mut parts = stem.split('-').map(|part| part.parse::<u64>().ok());
-    let (year, month, date) = (parts.next()??, parts.next()??, parts.next()??);
-    if year > 9_999 || !(1..=12).contains(&month) || !(1..=31).contains(&date) {
-        return None;
-    }
-    let day = days_from_civil(year, month, date)?;
+    let day = day_of(Time::from_rfc3339(&format!("{stem}T00:00:00Z"))?.0);
     (day_name(day) == stem).then_some(day)
 }
 

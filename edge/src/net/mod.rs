@@ -3,7 +3,7 @@
 //! A venue's dialect decides *what* to ask and what an answer means; this room only dials, carries
 //! and stamps. So nothing here knows a venue, parses a payload, keeps a book or retries by itself:
 //! a failed call returns a [`NetError`] that says whose fault it was and whether trying again can
-//! help, and the caller decides when, with [`backoff`] and [`bucket`].
+//! help, and the caller decides when.
 //!
 //! What holds everywhere in this room:
 //!
@@ -17,8 +17,6 @@
 //! * Error texts name the host and never the path or query of a URL, because a venue may put a
 //!   token there.
 
-pub mod backoff;
-pub mod bucket;
 mod dial;
 pub mod http;
 pub mod tls;

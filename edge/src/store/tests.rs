@@ -199,6 +199,10 @@ fn a_damaged_file_is_set_aside() {
 
 /// Not a test by itself: what a child of the tests below runs, as `probe-store` does.
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a child process is told what to do and ends with a code"
+)]
 fn child_entry() {
     if let Ok(path) = std::env::var("TICKERML_TEST_PROBE") {
         std::process::exit(i32::from(probe_main(Path::new(&path))));

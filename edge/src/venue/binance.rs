@@ -267,24 +267,10 @@ impl Binance {
         Transmit::Connect { url }
     }
 
-    /// There are no tokens here.
-    ///
-    /// # Errors
-    /// Always.
-    pub fn token(&mut self, _body: &str, _endpoint: &Endpoint) -> Result<Transmit, Unreadable> {
-        Err(Unreadable::new("Binance needs no token"))
-    }
-
     /// Nothing: the streams stand in the address.
     #[must_use]
     pub fn subscribe(&mut self, _reader: &Reader) -> Vec<String> {
         Vec::new()
-    }
-
-    /// It does not.
-    #[must_use]
-    pub const fn waits_for_welcome(&self) -> bool {
-        false
     }
 
     /// Reads one frame, or a snapshot that stands inline in a capture.

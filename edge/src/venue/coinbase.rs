@@ -130,14 +130,6 @@ impl Exchange {
         connect(endpoint)
     }
 
-    /// There are no tokens here.
-    ///
-    /// # Errors
-    /// Always.
-    pub fn token(&mut self, _body: &str, _endpoint: &Endpoint) -> Result<Transmit, Unreadable> {
-        Err(Unreadable::new("Coinbase needs no token"))
-    }
-
     /// One frame for everything. It must come within 5 seconds of connecting.
     #[must_use]
     pub fn subscribe(&mut self, reader: &Reader) -> Vec<String> {
@@ -145,12 +137,6 @@ impl Exchange {
             json!({"type": "subscribe", "product_ids": products(reader), "channels": self.channels()})
                 .to_string(),
         ]
-    }
-
-    /// It does not.
-    #[must_use]
-    pub const fn waits_for_welcome(&self) -> bool {
-        false
     }
 
     /// Reads one frame.
@@ -177,19 +163,6 @@ impl Exchange {
             _ => {}
         }
         Ok(Cue::None)
-    }
-
-    /// Snapshots come in the stream.
-    ///
-    /// # Errors
-    /// Always.
-    pub fn snapshot(
-        &mut self,
-        _place: usize,
-        _body: &str,
-        _reader: &mut Reader,
-    ) -> Result<(), Unreadable> {
-        Err(Unreadable::new("Coinbase sends snapshots in its stream"))
     }
 
     /// Subscribing anew brings a new snapshot.
@@ -350,14 +323,6 @@ impl Advanced {
         connect(endpoint)
     }
 
-    /// There are no tokens here.
-    ///
-    /// # Errors
-    /// Always.
-    pub fn token(&mut self, _body: &str, _endpoint: &Endpoint) -> Result<Transmit, Unreadable> {
-        Err(Unreadable::new("Coinbase's public channels need no token"))
-    }
-
     /// One frame a channel; the first must come within 5 seconds of connecting. Heartbeats keep the
     /// others open while their markets are quiet.
     #[must_use]
@@ -375,12 +340,6 @@ impl Advanced {
             ))
             .map(|frame| frame.to_string())
             .collect()
-    }
-
-    /// It does not.
-    #[must_use]
-    pub const fn waits_for_welcome(&self) -> bool {
-        false
     }
 
     /// Reads one frame.
@@ -440,19 +399,6 @@ impl Advanced {
     fn beat(&mut self, got: u64, reader: &mut Reader) {
         let expected = self.next_beat.replace(got.saturating_add(1)).unwrap_or(got);
         lose_all_unless(expected, got, reader);
-    }
-
-    /// Snapshots come in the stream.
-    ///
-    /// # Errors
-    /// Always.
-    pub fn snapshot(
-        &mut self,
-        _place: usize,
-        _body: &str,
-        _reader: &mut Reader,
-    ) -> Result<(), Unreadable> {
-        Err(Unreadable::new("Coinbase sends snapshots in its stream"))
     }
 
     /// Subscribing anew brings a new snapshot.

@@ -109,7 +109,10 @@ impl Dialect {
     /// # Errors
     /// [`Unreadable`] when it holds none.
     pub fn token(&mut self, body: &str, endpoint: &Endpoint) -> Result<Transmit, Unreadable> {
-        forward!(self, dialect => dialect.token(body, endpoint))
+        match self {
+            Self::Kucoin(dialect) => dialect.token(body, endpoint),
+            _ => Err(Unreadable::new("a token that nobody asked for")),
+        }
     }
 
     /// The frames that subscribe, sent once a connection.
@@ -120,8 +123,8 @@ impl Dialect {
 
     /// Whether subscribing must wait for [`Cue::Welcome`].
     #[must_use]
-    pub fn waits_for_welcome(&self) -> bool {
-        forward!(self, dialect => dialect.waits_for_welcome())
+    pub const fn waits_for_welcome(&self) -> bool {
+        matches!(self, Self::Kucoin(_) | Self::KucoinUta(_))
     }
 
     /// Reads one frame, or a line of a capture.
@@ -142,7 +145,11 @@ impl Dialect {
         body: &str,
         reader: &mut Reader,
     ) -> Result<(), Unreadable> {
-        forward!(self, dialect => dialect.snapshot(place, body, reader))
+        match self {
+            Self::Binance(dialect) => dialect.snapshot(place, body, reader),
+            Self::Kucoin(dialect) => dialect.snapshot(place, body, reader),
+            _ => Err(Unreadable::new("a snapshot that nobody asked for")),
+        }
     }
 
     /// What brings a new snapshot of the instrument at `place`: a request, or frames that

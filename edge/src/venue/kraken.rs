@@ -159,14 +159,6 @@ impl Kraken {
         }
     }
 
-    /// Never asked for.
-    ///
-    /// # Errors
-    /// Always: Kraken's public feed needs no token.
-    pub fn token(&mut self, _body: &str, _endpoint: &Endpoint) -> Result<Transmit, Unreadable> {
-        Err(Unreadable::new("Kraken's public feed needs no token"))
-    }
-
     /// Books by depth, and trades without the fifty old ones.
     pub fn subscribe(&mut self, reader: &Reader) -> Vec<String> {
         let mut books = BTreeMap::<u16, Vec<&str>>::new();
@@ -197,12 +189,6 @@ impl Kraken {
             );
         }
         frames
-    }
-
-    /// Subscriptions are taken at once.
-    #[must_use]
-    pub const fn waits_for_welcome(&self) -> bool {
-        false
     }
 
     /// Reads a frame.
@@ -302,19 +288,6 @@ impl Kraken {
         &mut self.printed[place]
     }
 
-    /// Never asked for.
-    ///
-    /// # Errors
-    /// Always: Kraken sends its snapshots in the stream.
-    pub fn snapshot(
-        &mut self,
-        _place: usize,
-        _body: &str,
-        _reader: &mut Reader,
-    ) -> Result<(), Unreadable> {
-        Err(Unreadable::new("Kraken sends its snapshots in the stream"))
-    }
-
     /// Subscribes one book anew, which brings its snapshot.
     pub fn refresh(
         &mut self,
@@ -403,7 +376,7 @@ mod tests {
     use tickerml_shared::instrument::{InstrumentId, Venue};
     use tickerml_shared::num::parse;
 
-    use super::super::tape::{
+    use super::super::tests::tape::{
         Expected, Tape, Want, assert_trade, check_vectors, cut, expected_levels, flip, frames,
         recorded, text, vectors,
     };

@@ -103,16 +103,6 @@ impl KrakenFutures {
         }
     }
 
-    /// Never asked for.
-    ///
-    /// # Errors
-    /// Always: the public feed needs no token.
-    pub fn token(&mut self, _body: &str, _endpoint: &Endpoint) -> Result<Transmit, Unreadable> {
-        Err(Unreadable::new(
-            "Kraken Futures' public feed needs no token",
-        ))
-    }
-
     /// Heartbeats, which show that the connection lives, then each feed with all products.
     pub fn subscribe(&mut self, reader: &Reader) -> Vec<String> {
         let products: Vec<String> = reader
@@ -133,12 +123,6 @@ impl KrakenFutures {
                     .map(|feed| request("subscribe", feed, &products)),
             )
             .collect()
-    }
-
-    /// Subscriptions are taken at once.
-    #[must_use]
-    pub const fn waits_for_welcome(&self) -> bool {
-        false
     }
 
     /// Reads a frame.
@@ -166,21 +150,6 @@ impl KrakenFutures {
             }
         }
         Ok(Cue::None)
-    }
-
-    /// Never asked for.
-    ///
-    /// # Errors
-    /// Always: the snapshot comes in the stream.
-    pub fn snapshot(
-        &mut self,
-        _place: usize,
-        _body: &str,
-        _reader: &mut Reader,
-    ) -> Result<(), Unreadable> {
-        Err(Unreadable::new(
-            "Kraken Futures sends its snapshots in the stream",
-        ))
     }
 
     /// Subscribes one book anew, which brings its snapshot.
@@ -314,7 +283,7 @@ mod tests {
     use tickerml_shared::num::parse;
     use tickerml_shared::time::Time;
 
-    use super::super::tape::{
+    use super::super::tests::tape::{
         Expected, Tape, Vector, Want, assert_trade, check_vectors, cut, exact, expected_levels,
         flip, folder, frames, recorded, text, vectors,
     };

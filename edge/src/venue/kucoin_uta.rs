@@ -134,14 +134,6 @@ impl KucoinUta {
         }
     }
 
-    /// Never asked for.
-    ///
-    /// # Errors
-    /// Always: this feed needs no token.
-    pub fn token(&mut self, _body: &str, _endpoint: &Endpoint) -> Result<Transmit, Unreadable> {
-        Err(Unreadable::new("KuCoin's unified feed needs no token"))
-    }
-
     /// One frame for each book, trade feed, mark price and funding fee: at most 256, where the
     /// venue allows 300 in ten seconds.
     pub fn subscribe(&mut self, reader: &Reader) -> Vec<String> {
@@ -178,12 +170,6 @@ impl KucoinUta {
             }));
         }
         frames
-    }
-
-    /// Subscriptions before the welcome are lost.
-    #[must_use]
-    pub const fn waits_for_welcome(&self) -> bool {
-        true
     }
 
     /// Reads a frame.
@@ -247,21 +233,6 @@ impl KucoinUta {
         };
         reader.funding(place, time, funding);
         Ok(())
-    }
-
-    /// Never asked for.
-    ///
-    /// # Errors
-    /// Always: the snapshot comes in the stream.
-    pub fn snapshot(
-        &mut self,
-        _place: usize,
-        _body: &str,
-        _reader: &mut Reader,
-    ) -> Result<(), Unreadable> {
-        Err(Unreadable::new(
-            "KuCoin's unified feed sends its snapshots in the stream",
-        ))
     }
 
     /// Subscribes one book anew, which brings its snapshot.
@@ -373,7 +344,7 @@ mod tests {
     use tickerml_shared::instrument::{InstrumentId, Venue};
     use tickerml_shared::num::parse;
 
-    use super::super::tape::{Tape, cut};
+    use super::super::tests::tape::{Tape, cut};
     use super::*;
 
     fn reader(instruments: &[(&str, Kind)]) -> Reader {

@@ -25,9 +25,6 @@ pub mod sync;
 mod wire;
 
 #[cfg(test)]
-mod tape;
-
-#[cfg(test)]
 mod tests;
 
 use tickerml_shared::event::Update;

@@ -176,7 +176,9 @@ impl WebState {
     }
 }
 
-fn to_json(value: &impl Serialize) -> String {
+/// A snapshot, or a part of one, as the JSON interface gives it.
+#[must_use]
+pub fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain structs with text keys always serialise")
 }
 

@@ -247,6 +247,13 @@ pub enum Verdict {
     /// It may be carried out.
     #[default]
     Allowed,
+    /// It asks for no order.
+    Idle {
+        /// A stable code.
+        code: String,
+        /// One sentence.
+        reason: String,
+    },
     /// It may not.
     Denied {
         /// A stable code.

@@ -7,6 +7,7 @@
 mod captures;
 mod life;
 mod rules;
+pub(super) mod tape;
 mod vectors;
 
 use std::io::Read;
@@ -18,7 +19,7 @@ use tickerml_shared::instrument::{Instrument, Venue};
 use tickerml_shared::time::Time;
 
 use super::session::Session;
-use super::tape::recorded;
+use tape::recorded;
 
 /// The lines of a file, unpacked by its ending.
 pub(crate) fn lines(path: &PathBuf) -> Vec<String> {

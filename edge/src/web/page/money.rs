@@ -231,8 +231,12 @@ fn size(d: &Decision) -> String {
 fn verdict(h: &mut Html, verdict: &Verdict, with_reason: bool) {
     match verdict {
         Verdict::Allowed => badge(h, Tone::Good, "allowed"),
-        Verdict::Denied { code, reason } => {
-            put!(h; [badge(h, Tone::Warn, "denied")] " <code>" (code) "</code>");
+        Verdict::Idle { code, reason } | Verdict::Denied { code, reason } => {
+            let (tone, word) = match verdict {
+                Verdict::Idle { .. } => (Tone::Idle, "no order"),
+                _ => (Tone::Warn, "denied"),
+            };
+            put!(h; [badge(h, tone, word)] " <code>" (code) "</code>");
             if with_reason {
                 put!(h; r#" <span class="quiet">"# (reason) "</span>");
             }

@@ -9,13 +9,17 @@ use tickerml_shared::instrument::Instrument;
 use tickerml_shared::num::parse;
 use tickerml_shared::time::Time;
 
-use super::Cue;
-use super::reader::{Reader, Unreadable, WireLevel};
+use crate::venue::Cue;
+use crate::venue::reader::{Reader, Unreadable, WireLevel};
 
 /// The recorded data, or `None` (said once per test) where there is none.
-pub(super) fn recorded(path: &str) -> Option<PathBuf> {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests find the recorded data through the environment"
+)]
+pub(in crate::venue) fn recorded(path: &str) -> Option<PathBuf> {
     let root = std::env::var_os("TICKERML_DATA").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")),
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")),
         PathBuf::from,
     );
     let full = root.join(path);
@@ -27,7 +31,7 @@ pub(super) fn recorded(path: &str) -> Option<PathBuf> {
 }
 
 /// The text of a file, unpacked where its name ends in `.zst`.
-pub(super) fn text(path: &PathBuf) -> String {
+pub(in crate::venue) fn text(path: &PathBuf) -> String {
     let bytes = std::fs::read(path).expect("a readable file");
     let bytes = if path.extension().is_some_and(|extension| extension == "zst") {
         zstd::decode_all(bytes.as_slice()).expect("zstd")
@@ -38,7 +42,7 @@ pub(super) fn text(path: &PathBuf) -> String {
 }
 
 /// The frames of a capture, without the receive stamps.
-pub(super) fn frames(path: &PathBuf) -> Vec<String> {
+pub(in crate::venue) fn frames(path: &PathBuf) -> Vec<String> {
     text(path)
         .lines()
         .map(|line| match line.split_once(' ') {
@@ -49,7 +53,7 @@ pub(super) fn frames(path: &PathBuf) -> Vec<String> {
 }
 
 /// The files of a folder, in order of their names.
-pub(super) fn folder(path: &str) -> Vec<PathBuf> {
+pub(in crate::venue) fn folder(path: &str) -> Vec<PathBuf> {
     let Some(folder) = recorded(path) else {
         return Vec::new();
     };
@@ -62,17 +66,17 @@ pub(super) fn folder(path: &str) -> Vec<PathBuf> {
 }
 
 /// A line of a file of message vectors.
-pub(super) struct Vector {
+pub(in crate::venue) struct Vector {
     /// Its test.
-    pub(super) name: String,
+    pub(in crate::venue) name: String,
     /// The frame.
-    pub(super) message: String,
+    pub(in crate::venue) message: String,
     /// Everything that the line says.
-    pub(super) line: Value,
+    pub(in crate::venue) line: Value,
 }
 
 /// The vectors of a file; the raw text of `message` is kept, as numbers are.
-pub(super) fn vectors(path: &str) -> Vec<Vector> {
+pub(in crate::venue) fn vectors(path: &str) -> Vec<Vector> {
     #[derive(serde::Deserialize)]
     struct Line<'a> {
         #[serde(borrow)]
@@ -102,21 +106,21 @@ pub(super) fn vectors(path: &str) -> Vec<Vector> {
 }
 
 /// Everything that came of a run of frames.
-pub(super) struct Tape {
-    pub(super) reader: Reader,
-    pub(super) books: Vec<Book>,
-    pub(super) gaps: Vec<(usize, Gap)>,
-    pub(super) trades: Vec<(Time, Trade)>,
-    pub(super) funding: Vec<(Time, Funding)>,
+pub(in crate::venue) struct Tape {
+    pub(in crate::venue) reader: Reader,
+    pub(in crate::venue) books: Vec<Book>,
+    pub(in crate::venue) gaps: Vec<(usize, Gap)>,
+    pub(in crate::venue) trades: Vec<(Time, Trade)>,
+    pub(in crate::venue) funding: Vec<(Time, Funding)>,
     /// Depth parts, with the venue's time.
-    pub(super) depth: Vec<(Time, Depth)>,
-    pub(super) cues: Vec<Cue>,
+    pub(in crate::venue) depth: Vec<(Time, Depth)>,
+    pub(in crate::venue) cues: Vec<Cue>,
     /// Why frames could not be read.
-    pub(super) unreadable: Vec<String>,
+    pub(in crate::venue) unreadable: Vec<String>,
 }
 
 impl Tape {
-    pub(super) fn new(mut reader: Reader) -> Self {
+    pub(in crate::venue) fn new(mut reader: Reader) -> Self {
         reader.discover();
         Self {
             reader,
@@ -131,7 +135,7 @@ impl Tape {
     }
 
     /// Plays frames.
-    pub(super) fn play<'a>(
+    pub(in crate::venue) fn play<'a>(
         &mut self,
         frames: impl IntoIterator<Item = &'a str>,
         mut read: impl FnMut(&str, &mut Reader) -> Result<Cue, Unreadable>,
@@ -182,17 +186,17 @@ impl Tape {
     }
 
     /// The reasons of the gaps so far.
-    pub(super) fn reasons(&self) -> Vec<GapReason> {
+    pub(in crate::venue) fn reasons(&self) -> Vec<GapReason> {
         self.gaps.iter().map(|(_, gap)| gap.reason).collect()
     }
 
     /// Whether every book is live.
-    pub(super) fn all_live(&self) -> bool {
+    pub(in crate::venue) fn all_live(&self) -> bool {
         !self.books.is_empty() && self.books.iter().all(Book::is_live)
     }
 
     /// Why the only book is stale.
-    pub(super) fn stale(&self) -> Option<GapReason> {
+    pub(in crate::venue) fn stale(&self) -> Option<GapReason> {
         match self.books.first().expect("a book").state() {
             State::Live { .. } => None,
             State::Stale { reason, .. } => {
@@ -208,7 +212,7 @@ impl Tape {
 
     /// The levels of the depth parts so far, as one message: bids and asks as exact numbers in the
     /// scales of an undescribed instrument.
-    pub(super) fn levels(&self) -> [Vec<(i64, i64)>; 2] {
+    pub(in crate::venue) fn levels(&self) -> [Vec<(i64, i64)>; 2] {
         let side = |side: fn(&Depth) -> &[tickerml_shared::event::Level]| {
             self.depth
                 .iter()
@@ -221,12 +225,12 @@ impl Tape {
 }
 
 /// A number of a vector at a scale.
-pub(super) fn exact(value: &Value, scale: u8) -> i64 {
+pub(in crate::venue) fn exact(value: &Value, scale: u8) -> i64 {
     parse(&value.to_string(), scale).expect("a number")
 }
 
 /// `[bids, asks]` of an expected book change, in the scales of an undescribed instrument.
-pub(super) fn expected_levels(change: &Value) -> [Vec<(i64, i64)>; 2] {
+pub(in crate::venue) fn expected_levels(change: &Value) -> [Vec<(i64, i64)>; 2] {
     ["bids", "asks"].map(|side| {
         change[side]
             .as_array()
@@ -238,7 +242,7 @@ pub(super) fn expected_levels(change: &Value) -> [Vec<(i64, i64)>; 2] {
 }
 
 /// Compares a trade with an expected one of the tardis vectors.
-pub(super) fn assert_trade(vector: &Vector, want: &Value, got: &(Time, Trade)) {
+pub(in crate::venue) fn assert_trade(vector: &Vector, want: &Value, got: &(Time, Trade)) {
     let (time, trade) = got;
     let name = &vector.name;
     assert_eq!(trade.price.0, exact(&want["price"], 10), "{name}: price");
@@ -258,7 +262,7 @@ pub(super) fn assert_trade(vector: &Vector, want: &Value, got: &(Time, Trade)) {
 }
 
 /// A frame with one digit changed: the last one before `end` that follows `start`.
-pub(super) fn flip(frame: &str, start: &str) -> String {
+pub(in crate::venue) fn flip(frame: &str, start: &str) -> String {
     let at = frame.find(start).expect("the place to damage") + start.len();
     let digit = frame[at..]
         .find(|c: char| c.is_ascii_digit() && c != '0')
@@ -273,12 +277,12 @@ pub(super) fn flip(frame: &str, start: &str) -> String {
 }
 
 /// The first half of a frame.
-pub(super) fn cut(frame: &str) -> &str {
+pub(in crate::venue) fn cut(frame: &str) -> &str {
     &frame[..frame.len() / 2]
 }
 
 /// What a vector of the crypto-msg-parser set says, after its assertions.
-pub(super) enum Want {
+pub(in crate::venue) enum Want {
     /// Price, quantity, taker's side, milliseconds.
     Trade(&'static str, &'static str, Side, u64),
     /// Bids and asks (price, quantity), milliseconds; 0 for none.
@@ -294,10 +298,10 @@ pub(super) enum Want {
 }
 
 /// A vector's name, a frame to play before it, and what must come of it.
-pub(super) type Expected = (&'static str, &'static str, Want);
+pub(in crate::venue) type Expected = (&'static str, &'static str, Want);
 
 /// Checks every vector of a file against its row of a table that has no other rows.
-pub(super) fn check_vectors(
+pub(in crate::venue) fn check_vectors(
     path: &str,
     table: &[Expected],
     reader: impl Fn(&Vector) -> Reader,
