@@ -686,11 +686,16 @@ mod tests {
             let of = |kind: &'static str| want.iter().filter(move |w| w["type"] == kind);
             assert_eq!(of("trade").count(), tape.trades.len(), "{}", vector.name);
             for (want, got) in of("trade").zip(&tape.trades) {
-                assert_trade(&vector, want, got);
+                assert_trade(Venue::Kraken, &vector, want, got);
             }
             match of("book_change").next() {
                 Some(change) => {
-                    assert_eq!(tape.levels(), expected_levels(change), "{}", vector.name);
+                    assert_eq!(
+                        tape.levels(),
+                        expected_levels(Venue::Kraken, change),
+                        "{}",
+                        vector.name
+                    );
                     let kind = tape.depth[0].1.kind;
                     assert_eq!(change["isSnapshot"], kind != DepthKind::Delta);
                     let time = change["timestamp"].as_str().expect("a time");

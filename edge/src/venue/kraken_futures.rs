@@ -422,7 +422,7 @@ mod tests {
             let mut told = 0;
             for want in vector.line["expected"].as_array().expect("a list") {
                 match want["type"].as_str().expect("a type") {
-                    "trade" => assert_trade(&vector, want, &tape.trades[0]),
+                    "trade" => assert_trade(Venue::KrakenFutures, &vector, want, &tape.trades[0]),
                     "book_change" => assert_change(&vector, want, &tape, excepted),
                     "derivative_ticker" => assert_funding(&vector, want, &tape, excepted),
                     // The same trade once more.
@@ -439,7 +439,12 @@ mod tests {
     }
 
     fn assert_change(vector: &Vector, want: &Value, tape: &Tape, excepted: bool) {
-        assert_eq!(tape.levels(), expected_levels(want), "{}", vector.name);
+        assert_eq!(
+            tape.levels(),
+            expected_levels(Venue::KrakenFutures, want),
+            "{}",
+            vector.name
+        );
         let stated = Time::from_rfc3339(want["timestamp"].as_str().expect("a time"));
         let time = tape.depth[0].0;
         if excepted {
@@ -455,8 +460,8 @@ mod tests {
             panic!("{name}: {:?}", tape.funding);
         };
         let rounded = |value: &Value, scale| nearest(&value.to_string(), scale).expect("a number");
-        assert_eq!(funding.mark.0, rounded(&want["markPrice"], 10), "{name}");
-        assert_eq!(funding.index.0, exact(&want["indexPrice"], 10), "{name}");
+        assert_eq!(funding.mark.0, rounded(&want["markPrice"], 8), "{name}");
+        assert_eq!(funding.index.0, exact(&want["indexPrice"], 8), "{name}");
         let stated = |field: &str| want[field].as_str().and_then(Time::from_rfc3339);
         assert_eq!(Some(*time), stated("timestamp"), "{name}");
         assert_eq!(

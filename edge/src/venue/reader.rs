@@ -109,6 +109,12 @@ impl Reader {
         self.listings.len() - 1
     }
 
+    /// Its venue.
+    #[must_use]
+    pub const fn venue(&self) -> Venue {
+        self.venue
+    }
+
     /// Its instruments.
     #[must_use]
     pub fn listings(&self) -> &[Listing] {

@@ -219,7 +219,6 @@ fn the_token_reply_says_where_to_connect_and_how_often_to_ping() {
         kucoin.keepalive().map(|(period, _)| period),
         Some(17 * SECONDS)
     );
-    assert!(kucoin.waits_for_welcome());
     for (endpoint, url) in [
         ("wss://a", "wss://a/?token=t&connectId=tickerml-3"),
         (
@@ -424,7 +423,7 @@ fn tardis_vectors_are_read_as_expected() {
         let of = |kind: &'static str| want.iter().filter(move |w| w["type"] == kind);
         assert_eq!(of("trade").count(), tape.trades.len(), "{name}");
         for (want, got) in of("trade").zip(&tape.trades) {
-            assert_trade(vector, want, got);
+            assert_trade(Venue::Kucoin, vector, want, got);
         }
         assert!(excepted || want.len() == of("trade").count(), "{name}");
         assert!(tape.depth.is_empty(), "{name}");
@@ -466,7 +465,7 @@ fn tardis_changes_are_read_as_expected_one_by_one() {
             Some("11") => (vec![(price("12"), 12_000_000)], vec![]),
             Some("12") => (vec![], vec![(price("24088.8"), 0)]),
             Some("14") => {
-                let [bids, asks] = expected_levels(&vector.line["expected"][0]);
+                let [bids, asks] = expected_levels(Venue::Kucoin, &vector.line["expected"][0]);
                 (bids, asks)
             }
             _ => (vec![], vec![]),

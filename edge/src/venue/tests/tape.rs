@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tickerml_shared::book::{Book, State};
 use tickerml_shared::event::{Body, Depth, Funding, Gap, GapReason, Side, Trade, Update};
-use tickerml_shared::instrument::Instrument;
+use tickerml_shared::instrument::{Instrument, Venue};
 use tickerml_shared::num::parse;
 use tickerml_shared::time::Time;
 
@@ -230,22 +230,36 @@ pub(in crate::venue) fn exact(value: &Value, scale: u8) -> i64 {
 }
 
 /// `[bids, asks]` of an expected book change, in the scales of an undescribed instrument.
-pub(in crate::venue) fn expected_levels(change: &Value) -> [Vec<(i64, i64)>; 2] {
+pub(in crate::venue) fn expected_levels(venue: Venue, change: &Value) -> [Vec<(i64, i64)>; 2] {
     ["bids", "asks"].map(|side| {
         change[side]
             .as_array()
             .expect("levels")
             .iter()
-            .map(|level| (exact(&level["price"], 10), exact(&level["amount"], 8)))
+            .map(|level| {
+                (
+                    exact(&level["price"], venue.default_scales().0),
+                    exact(&level["amount"], 8),
+                )
+            })
             .collect()
     })
 }
 
 /// Compares a trade with an expected one of the tardis vectors.
-pub(in crate::venue) fn assert_trade(vector: &Vector, want: &Value, got: &(Time, Trade)) {
+pub(in crate::venue) fn assert_trade(
+    venue: Venue,
+    vector: &Vector,
+    want: &Value,
+    got: &(Time, Trade),
+) {
     let (time, trade) = got;
     let name = &vector.name;
-    assert_eq!(trade.price.0, exact(&want["price"], 10), "{name}: price");
+    assert_eq!(
+        trade.price.0,
+        exact(&want["price"], venue.default_scales().0),
+        "{name}: price"
+    );
     assert_eq!(trade.qty.0, exact(&want["amount"], 8), "{name}: quantity");
     assert_eq!(
         Some(trade.aggressor.name()),
@@ -322,7 +336,9 @@ pub(in crate::venue) fn check_vectors(
             .iter()
             .find(|(row, ..)| *row == name)
             .unwrap_or_else(|| panic!("{path}: no row for {name}"));
-        let mut tape = Tape::new(reader(vector));
+        let reader = reader(vector);
+        let scale = reader.venue().default_scales().0;
+        let mut tape = Tape::new(reader);
         tape.play(Some(*primer).filter(|frame| !frame.is_empty()), &mut read);
         tape.depth.clear();
         tape.play([vector.message.as_str()], &mut read);
@@ -332,7 +348,7 @@ pub(in crate::venue) fn check_vectors(
                 let [(time, trade)] = tape.trades.as_slice() else {
                     panic!("{name}: {:?}", tape.trades);
                 };
-                assert_eq!(Ok(trade.price.0), parse(price, 10), "{name}");
+                assert_eq!(Ok(trade.price.0), parse(price, scale), "{name}");
                 assert_eq!(Ok(trade.qty.0), parse(qty, 8), "{name}");
                 assert_eq!((trade.aggressor, millis(*time)), (*side, *ms), "{name}");
             }
@@ -340,7 +356,7 @@ pub(in crate::venue) fn check_vectors(
                 let want = [bids, asks].map(|side| {
                     side.iter()
                         .map(|(price, qty)| {
-                            let price = parse(price, 10).expect("a price");
+                            let price = parse(price, scale).expect("a price");
                             (price, parse(qty, 8).expect("a quantity"))
                         })
                         .collect::<Vec<_>>()
@@ -353,7 +369,7 @@ pub(in crate::venue) fn check_vectors(
                 let [(time, funding)] = tape.funding.as_slice() else {
                     panic!("{name}: {:?}", tape.funding);
                 };
-                assert_eq!(Ok(funding.mark.0), parse(mark, 10), "{name}");
+                assert_eq!(Ok(funding.mark.0), parse(mark, scale), "{name}");
                 assert_eq!(millis(*time), *ms, "{name}");
             }
             Want::Nothing(reason) => {
