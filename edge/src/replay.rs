@@ -523,8 +523,10 @@ fn walk(
             fold.item(&item, &mut each)?;
         }
     } else {
-        let disk = journal::FileDisk::open_read(path)
-            .map_err(|error| ReplayError(format!("{}: {error}", path.display())))?;
+        // The error names the path.
+        let disk = journal::FileDisk::open_read(path).map_err(|error| {
+            ReplayError(format!("{error}: is it a journal that this user can read?"))
+        })?;
         let mut reader = journal::Reader::open(disk).map_err(failed)?;
         while let Some(item) = reader.next_item().map_err(failed)? {
             progress.line();
