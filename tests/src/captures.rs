@@ -844,6 +844,37 @@ fn a_stale_book_comes_back_with_the_captures_own_snapshot() {
 }
 
 #[test]
+fn what_a_killed_recorder_left_is_replayed_up_to_there() {
+    let (venue, path) = fixture(Feed::Kraken);
+    let text = std::fs::read(&path).expect("a fixture");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).expect("zstd");
+    let (written, never) = text.split_at(text.len() / 2);
+    encoder.write_all(written).expect("packed");
+    encoder.flush().expect("packed");
+    let flushed = encoder.get_ref().clone();
+    drop((encoder, never));
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(&text).expect("packed");
+    let gz = gz.finish().expect("packed");
+    for (name, packed) in [("torn.zst", &flushed[..]), ("torn.gz", &gz[..gz.len() / 2])] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, packed).expect("written");
+        let input = play(venue, &[path]).inputs.remove(0);
+        assert_eq!(input.troubles.len(), 1, "{name}: {:?}", input.troubles);
+        assert!(input.troubles[0].contains("breaks off"), "{name}");
+        for report in input.instruments {
+            assert_eq!(
+                (report.book.state, all_gaps(&report)),
+                ("live", 0),
+                "{name}"
+            );
+            assert!(report.checksums.verified > 30, "{name}: {report:?}");
+        }
+    }
+}
+
+#[test]
 fn captures_without_a_readable_frame_are_refused_in_one_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let noise: Vec<u8> = (0..4096_u32)
