@@ -333,6 +333,7 @@ fn export(journal: &Path, out: Option<&Path>) -> Result<(), Failure> {
 
 fn check(path: &Path, json: bool) -> Result<(), Failure> {
     let config = load(path)?;
+    log(&config)?;
     let venues = config.venues.len();
     let instruments = config.setup.instruments.len();
     std::fs::create_dir_all(&config.data_dir)

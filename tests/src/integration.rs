@@ -1,7 +1,7 @@
 //! The one integration test binary.
 
 mod captures;
-mod rebuild;
+mod cli;
 mod simulation;
 mod tidy;
 

@@ -7,16 +7,16 @@ use serde_json::Value;
 use tickerml_shared::instrument::Venue;
 
 /// Best levels first: price and quantity as decimals without trailing zeros.
-pub(crate) type Ladder = Vec<[String; 2]>;
+pub(super) type Ladder = Vec<[String; 2]>;
 /// A level of a message: price, quantity, and its own number where it has one.
 type Row = (String, String, Option<u64>);
 
 /// A message about one book.
-pub(crate) struct Message {
+pub(super) struct Message {
     /// Whose.
-    pub(crate) symbol: String,
+    pub(super) symbol: String,
     /// Whether it is the whole book, or what changed.
-    pub(crate) is_snapshot: bool,
+    pub(super) is_snapshot: bool,
     /// The numbers that it covers, and the one before where the venue says so.
     ids: (u64, u64, Option<u64>),
     /// Bids and asks.
@@ -35,7 +35,7 @@ struct Book {
 
 /// Every book of a capture.
 #[derive(Default)]
-pub(crate) struct Rebuild {
+pub(super) struct Rebuild {
     books: BTreeMap<String, Book>,
     /// Levels a side that a Kraken subscription keeps.
     depth: Option<usize>,
@@ -43,7 +43,7 @@ pub(crate) struct Rebuild {
 
 impl Rebuild {
     /// Of frames without stamps. `symbol` is whose a nameless snapshot is.
-    pub(crate) fn of<'a>(
+    pub(super) fn of<'a>(
         venue: Venue,
         symbol: &str,
         frames: impl IntoIterator<Item = &'a str>,
@@ -74,20 +74,20 @@ impl Rebuild {
     }
 
     /// The symbols that have a book.
-    pub(crate) fn symbols(&self) -> Vec<&str> {
+    pub(super) fn symbols(&self) -> Vec<&str> {
         let live = self.books.iter().filter(|(_, book)| book.last.is_some());
         live.map(|(symbol, _)| symbol.as_str()).collect()
     }
 
     /// So many of the best bids and asks.
-    pub(crate) fn best(&self, symbol: &str, count: usize) -> [Ladder; 2] {
+    pub(super) fn best(&self, symbol: &str, count: usize) -> [Ladder; 2] {
         let [bids, asks] = &self.books[symbol].sides;
         let bids = bids.values().rev().take(count).cloned().collect();
         [bids, asks.values().take(count).cloned().collect()]
     }
 
     /// The number of the last message of a book.
-    pub(crate) fn last(&self, symbol: &str) -> Option<u64> {
+    pub(super) fn last(&self, symbol: &str) -> Option<u64> {
         self.books[symbol].last
     }
 }
@@ -141,7 +141,7 @@ impl Book {
 }
 
 /// The book messages of a frame; a snapshot that does not say whose it is, is `symbol`'s.
-pub(crate) fn messages(venue: Venue, symbol: &str, frame: &str) -> Vec<Message> {
+pub(super) fn messages(venue: Venue, symbol: &str, frame: &str) -> Vec<Message> {
     let Ok(frame) = serde_json::from_str::<Value>(frame) else {
         return Vec::new();
     };
@@ -172,7 +172,7 @@ fn message(symbol: &str, is_snapshot: bool, ids: (u64, u64, Option<u64>)) -> Mes
 
 impl Message {
     /// Whether it changes no level.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.rows.iter().all(Vec::is_empty)
     }
 
