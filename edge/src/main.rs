@@ -10,8 +10,10 @@ use tickerml_edge::policy::Policy;
 use tickerml_edge::telemetry::{self, LogFormat};
 use tickerml_edge::{control, record, replay, run, store};
 
-/// Stack of a worker thread: the engine lives on the heap, and two megabytes each would be waste.
-const STACK_BYTES: usize = 512 << 10;
+/// Stack of a worker thread. Recovery hands the engine (some 60 KB) from frame to frame, which takes
+/// half a megabyte where the compiler does not merge the copies; pages that are never touched cost
+/// address space only.
+const STACK_BYTES: usize = 2 << 20;
 /// Worker threads: one for the desk, one for the connections.
 const WORKERS: usize = 2;
 /// Threads for blocking calls.
@@ -195,9 +197,6 @@ fn run_edge(path: &Path, seconds: Option<u64>, json: bool) -> Result<(), Failure
     let config = load(path)?;
     log(&config)?;
     let exe = std::env::current_exe().map_err(Failure::failed)?;
-    let page = config.listen;
-    tracing::info!(%page, "the page is at http://{page}/");
-    // The loop's state is a few kilobytes of stack; a worker thread is where it runs.
     let summary = runtime()?
         .block_on(async { tokio::spawn(run::run(config, seconds, exe)).await })
         .map_err(Failure::failed)?
@@ -334,6 +333,7 @@ fn export(journal: &Path, out: Option<&Path>) -> Result<(), Failure> {
 
 fn check(path: &Path, json: bool) -> Result<(), Failure> {
     let config = load(path)?;
+    log(&config)?;
     let venues = config.venues.len();
     let instruments = config.setup.instruments.len();
     std::fs::create_dir_all(&config.data_dir)

@@ -171,12 +171,17 @@ pub fn captures(venue: Venue, paths: &[PathBuf]) -> Result<Replay, ReplayError> 
         let before = tape.marks();
         let mut frames = vec![Frames::default(); tape.engine.cells().len()];
         let mut progress = Progress::new(path);
-        for_each_line(path, venue, |received, text| {
+        let ending = for_each_line(path, venue, |received, text| {
             progress.line();
             tape.frame(received, text, &mut frames);
         })?;
         progress.done();
-        inputs.push(tape.report(path, &before, &frames));
+        let mut input = tape.report(path, &before, &frames);
+        if let Ending::Torn = ending {
+            let text = "its compressed stream breaks off, as when a recorder was killed";
+            input.troubles.push(text.to_owned());
+        }
+        inputs.push(input);
     }
     Ok(Replay {
         inputs,
@@ -523,8 +528,10 @@ fn walk(
             fold.item(&item, &mut each)?;
         }
     } else {
-        let disk = journal::FileDisk::open_read(path)
-            .map_err(|error| ReplayError(format!("{}: {error}", path.display())))?;
+        // The error names the path.
+        let disk = journal::FileDisk::open_read(path).map_err(|error| {
+            ReplayError(format!("{error}: is it a journal that this user can read?"))
+        })?;
         let mut reader = journal::Reader::open(disk).map_err(failed)?;
         while let Some(item) = reader.next_item().map_err(failed)? {
             progress.line();
@@ -762,13 +769,21 @@ fn ask_again(
     }
 }
 
+/// How a capture ends.
+enum Ending {
+    /// As it should.
+    Whole,
+    /// In the middle of its compressed stream; the line there is left out.
+    Torn,
+}
+
 /// The lines of a capture, decompressed, with their receive stamps. Understands plain
 /// `<stamp> <frame>` lines (nanoseconds or seconds), bare frames, and cryptofeed's recordings.
 fn for_each_line(
     path: &Path,
     venue: Venue,
     mut each: impl FnMut(Option<Time>, &str),
-) -> Result<(), ReplayError> {
+) -> Result<Ending, ReplayError> {
     let failed = |error: io::Error| {
         ReplayError(format!(
             "{}: {error}: is it a capture that this user can read?",
@@ -783,8 +798,11 @@ fn for_each_line(
         let read = (&mut reader)
             .take(MAX_LINE_BYTES as u64)
             .read_until(b'\n', &mut line);
-        if read.map_err(failed)? == 0 {
-            return Ok(());
+        match read {
+            Ok(0) => return Ok(Ending::Whole),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Ending::Torn),
+            Err(error) => return Err(failed(error)),
         }
         // A damaged line is a damaged frame, not a damaged capture.
         let text = String::from_utf8_lossy(&line);

@@ -177,6 +177,8 @@ pub async fn run(config: Config, seconds: Option<u64>, exe: PathBuf) -> Result<S
             config.listen
         ))
     })?;
+    // Only now is it true; a start that fails says one thing, why.
+    tracing::info!(page = %config.listen, "the page is at http://{}/", config.listen);
     let mut shell = Runner::recover(&config, started, &Probe::Child(exe)).await?;
     let feeds = connect(&config.venues, config.setup.seed, &shell.updates)?;
     shell.feeds = feeds;

@@ -8,8 +8,10 @@
 //! * [`venues`] are the servers: sans-IO state machines that hold the *true* book.
 //! * [`faults`] stand between an honest server and the wire.
 //! * [`exchange`] joins the three, for simulation tests and for the shell.
+//! * [`capture`] writes what a recorder would write.
 //! * [`shell`] serves them on loopback over TLS, in real time.
 
+pub mod capture;
 pub mod exchange;
 pub mod faults;
 pub mod shell;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use tickerml_sim::capture::{Feed, capture};
 use tickerml_sim::{FaultSchedule, Sim, SimConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -43,7 +44,20 @@ enum Command {
         #[arg(long)]
         template: PathBuf,
     },
+    /// Write small captures of the simulated venues, as in tests/fixtures.
+    #[command(hide = true)]
+    Capture {
+        /// Gets one folder a feed.
+        #[arg(long)]
+        out: PathBuf,
+        /// Seed of the market.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
+
+/// The market of a capture stands still after so many bytes; the last batches come on top.
+const CAPTURE_BYTES: usize = 72 * 1024;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Faults {
@@ -98,6 +112,23 @@ async fn serve(out: &Path, seed: u64, faults: Faults) -> Result<(), String> {
         .collect();
     print_line(&format!(r#"{{"injected":{{{}}}}}"#, venues.join(",")));
     sim.stop().await;
+    Ok(())
+}
+
+/// Writes `<feed>/simulated.jsonl` for each feed.
+fn captures(out: &Path, seed: u64) -> Result<(), String> {
+    for feed in Feed::ALL {
+        let folder = out.join(feed.name());
+        let remedy = |e| {
+            let folder = folder.display();
+            format!("cannot create {folder}: {e}; choose another --out")
+        };
+        fs::create_dir_all(&folder).map_err(remedy)?;
+        let text = capture(feed, seed, CAPTURE_BYTES).text;
+        write(&folder, "simulated.jsonl", &text)?;
+        let path = folder.join("simulated.jsonl");
+        print_line(&format!("{} {} bytes", path.display(), text.len()));
+    }
     Ok(())
 }
 
@@ -169,6 +200,7 @@ fn main() -> ExitCode {
             port,
             template,
         } => edge_config(&dir, port, &template),
+        Command::Capture { out, seed } => captures(&out, seed),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

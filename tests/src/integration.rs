@@ -1,6 +1,8 @@
 //! The one integration test binary.
 
 mod allocations;
+mod captures;
+mod cli;
 mod power;
 mod simulation;
 mod tidy;
