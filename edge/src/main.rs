@@ -10,8 +10,9 @@ use tickerml_edge::policy::Policy;
 use tickerml_edge::telemetry::{self, LogFormat};
 use tickerml_edge::{control, record, replay, run, store};
 
-/// Stack of a worker thread: the engine lives on the heap, and two megabytes each would be waste.
-const STACK_BYTES: usize = 512 << 10;
+/// Stack of a worker thread: address space, of which only what is used costs memory. A start moves
+/// the engine through several frames; a build for development overflows half a megabyte there.
+const STACK_BYTES: usize = 2 << 20;
 /// Worker threads: one for the desk, one for the connections.
 const WORKERS: usize = 2;
 /// Threads for blocking calls.

@@ -1,5 +1,6 @@
 //! The one integration test binary.
 
+mod kill;
 mod power;
 mod simulation;
 mod tidy;
