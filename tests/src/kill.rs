@@ -303,7 +303,7 @@ fn open_bench(seed: u64) -> (Process, Bench) {
     let setup = config::load(&dir.path().join("edge.toml"));
     let bench = Bench {
         setup: setup.expect("what was just written").setup,
-        random: Rng::new(seed, 0x006b_696c_6c),
+        random: Rng::new(seed, 0x6b69_6c6c),
         halted: false,
         base: None,
         counts: Counts::default(),
