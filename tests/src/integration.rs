@@ -3,6 +3,7 @@
 mod allocations;
 mod captures;
 mod cli;
+mod kill;
 mod power;
 mod simulation;
 mod tidy;
