@@ -10,14 +10,9 @@ use tickerml_edge::policy::Policy;
 use tickerml_edge::telemetry::{self, LogFormat};
 use tickerml_edge::{control, record, replay, run, store};
 
-<<<<<<< HEAD
 /// Stack of a worker thread. Recovery hands the engine (some 60 KB) from frame to frame, which takes
 /// half a megabyte where the compiler does not merge the copies; pages that are never touched cost
 /// address space only.
-=======
-/// Stack of a worker thread: address space, of which only what is used costs memory. A start moves
-/// the engine through several frames; a build for development overflows half a megabyte there.
->>>>>>> power
 const STACK_BYTES: usize = 2 << 20;
 /// Worker threads: one for the desk, one for the connections.
 const WORKERS: usize = 2;
