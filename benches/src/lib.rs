@@ -1,1 +1,6 @@
-//! Bench helpers.
+//! What the bench binary is made of: tapes, the ordinary way to do the same work, and counters.
+
+pub mod counting;
+pub mod ordinary;
+pub mod stats;
+pub mod tape;

@@ -1,7 +1,7 @@
 //! One instrument's order book: verified after every message, silent when in doubt.
 //!
 //! Each side is a sorted array of fixed capacity with the best level last, so that what happens at
-//! the touch (almost everything) moves no memory and nothing is ever allocated. A book that has lost
+//! the touch (almost everything) moves no memory, and nothing is ever allocated. A book that has lost
 //! continuity is [`State::Stale`] and answers every question about prices with `None` until a
 //! snapshot arrives. Crossed books, checksums and contradictions with the best-bid/ask stream are
 //! found here, after the last part of a message, never in between.
@@ -9,15 +9,18 @@
 //! Where the venue has a best-bid/ask stream it runs ahead of the batched depth stream, so
 //! [`Book::levels`] shows the two fused: the newest touch first, then the depth levels behind it.
 
-use core::fmt::Write as _;
+mod digits;
+mod ladder;
 
-use heapless::{Deque, Vec};
+use heapless::Deque;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Checksum, Depth, DepthKind, Gap, GapReason, Level, Side, Touch};
 use crate::instrument::Instrument;
 use crate::num::{Price, Qty, pow10};
 use crate::time::Time;
+use digits::{Digits, bytes_for};
+use ladder::Ladder;
 
 /// Levels kept a side. What lies beyond is dropped and remembered as a horizon.
 pub const BOOK_LEVELS: usize = 1024;
@@ -25,7 +28,6 @@ pub const BOOK_LEVELS: usize = 1024;
 pub const TOUCHES_KEPT: usize = 256;
 /// Levels a side under Kraken's checksum.
 const CHECKSUM_LEVELS: usize = 10;
-
 /// Whether a book may be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
@@ -60,104 +62,6 @@ pub struct Counters {
     pub touches_equal: u64,
     /// Best-bid/ask frames that contradict the book of the same id.
     pub touches_different: u64,
-}
-
-/// One side: keys ascend toward the best level (`price` for bids, `-price` for asks).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Ladder {
-    levels: Vec<(i64, Qty), BOOK_LEVELS>,
-    /// Levels with a key below this one may exist unseen.
-    horizon: Option<i64>,
-}
-
-impl Ladder {
-    const fn new() -> Self {
-        Self {
-            levels: Vec::new(),
-            horizon: None,
-        }
-    }
-
-    fn clear(&mut self) {
-        self.levels.clear();
-        self.horizon = None;
-    }
-
-    fn best(&self) -> Option<(i64, Qty)> {
-        self.levels.last().copied()
-    }
-
-    fn set(&mut self, key: i64, qty: Qty) {
-        match self.position(key) {
-            Ok(index) if qty.0 == 0 => {
-                self.levels.remove(index);
-            }
-            Ok(index) => self.levels[index].1 = qty,
-            Err(_) if qty.0 == 0 => {}
-            Err(index) => self.insert(index, key, qty),
-        }
-    }
-
-    /// Binary search that first looks at the touch, where most changes are.
-    fn position(&self, key: i64) -> Result<usize, usize> {
-        const NEAR: usize = 8;
-        let len = self.levels.len();
-        let near = len.saturating_sub(NEAR);
-        match self.levels.get(near) {
-            Some(&(first, _)) if key >= first => {
-                for index in (near..len).rev() {
-                    let at = self.levels[index].0;
-                    if at == key {
-                        return Ok(index);
-                    }
-                    if at < key {
-                        return Err(index + 1);
-                    }
-                }
-                Err(near)
-            }
-            _ => self.levels[..near].binary_search_by_key(&key, |level| level.0),
-        }
-    }
-
-    fn insert(&mut self, index: usize, key: i64, qty: Qty) {
-        let index = if self.levels.is_full() {
-            if index == 0 {
-                self.raise_horizon(key);
-                return;
-            }
-            let dropped = self.levels.remove(0);
-            self.raise_horizon(dropped.0);
-            index - 1
-        } else {
-            index
-        };
-        let inserted = self.levels.insert(index, (key, qty));
-        debug_assert!(inserted.is_ok(), "room was made");
-    }
-
-    fn raise_horizon(&mut self, key: i64) {
-        // One above the dropped key: that level itself is no longer known.
-        let bound = key.saturating_add(1);
-        self.horizon = Some(self.horizon.map_or(bound, |horizon| horizon.max(bound)));
-    }
-
-    fn cut(&mut self, limit: usize) {
-        let excess = self.levels.len().saturating_sub(limit);
-        if excess > 0 {
-            self.levels.rotate_left(excess);
-            self.levels.truncate(limit);
-        }
-    }
-
-    /// Whether the market has moved past everything that is known.
-    fn is_beyond_horizon(&self) -> bool {
-        match (self.horizon, self.levels.last()) {
-            (Some(horizon), Some(&(key, _))) => key < horizon,
-            (Some(_), None) => true,
-            (None, _) => false,
-        }
-    }
 }
 
 /// An order book.
@@ -257,12 +161,9 @@ impl Book {
             return None;
         }
         self.partial = !depth.last;
-        for level in depth.bids() {
-            self.bids.set(level.price.0, level.qty);
-        }
-        for level in depth.asks() {
-            self.asks.set(-level.price.0, level.qty);
-        }
+        let key = |sign: i64| move |level: &Level| (sign * level.price.0, level.qty);
+        self.bids.apply(depth.bids().iter().map(key(1)));
+        self.asks.apply(depth.asks().iter().map(key(-1)));
         if !depth.last {
             return None;
         }
@@ -278,9 +179,8 @@ impl Book {
             self.bids.cut(usize::from(self.limit));
             self.asks.cut(usize::from(self.limit));
         } else if self.truncated && matches!(depth.kind, DepthKind::Snapshot { .. }) {
-            for ladder in [&mut self.bids, &mut self.asks] {
-                ladder.horizon = ladder.levels.first().map(|level| level.0);
-            }
+            self.bids.end_here();
+            self.asks.end_here();
         }
         if let Some(checksum) = depth.checksum {
             let got = self.checksum(&checksum, instrument);
@@ -399,21 +299,22 @@ impl Book {
             Side::Buy => (&self.bids, 1),
             Side::Sell => (&self.asks, -1),
         };
-        let levels = if self.is_live() {
-            ladder.levels.as_slice()
-        } else {
-            &[]
-        };
-        levels.iter().rev().map(move |&(key, qty)| Level {
-            price: Price(sign * key),
-            qty,
-        })
+        let levels = ladder.levels_if(self.is_live());
+        levels.map(move |entry| level(sign, entry))
     }
 
     /// The best level of a side, depth and touch fused; `None` while the book is stale or empty.
     #[must_use]
     pub fn best(&self, side: Side) -> Option<Level> {
-        self.levels(side).next()
+        if !self.is_live() {
+            return None;
+        }
+        match (self.ahead(), side) {
+            (Some(touch), Side::Buy) => Some(touch.bid),
+            (Some(touch), Side::Sell) => Some(touch.ask),
+            (None, Side::Buy) => self.bids.best().map(|best| level(1, best)),
+            (None, Side::Sell) => self.asks.best().map(|best| level(-1, best)),
+        }
     }
 
     /// Twice the mid price (`bid + ask`), exact. `None` while the book is stale or one-sided.
@@ -426,15 +327,15 @@ impl Book {
     #[must_use]
     pub fn len(&self, side: Side) -> usize {
         match side {
-            Side::Buy => self.bids.levels.len(),
-            Side::Sell => self.asks.levels.len(),
+            Side::Buy => self.bids.len(),
+            Side::Sell => self.asks.len(),
         }
     }
 
     /// Whether it holds no level at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.bids.levels.is_empty() && self.asks.levels.is_empty()
+        self.bids.len() == 0 && self.asks.len() == 0
     }
 
     /// Kraken's CRC32: the ten best asks from low to high, then the ten best bids from high to low,
@@ -443,26 +344,43 @@ impl Book {
     /// Source: Kraken, "Spot WebSockets (v2): book checksum".
     fn checksum(&self, digits: &Checksum, instrument: &Instrument) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
-        let price = |key: i64| rescale(key.abs(), instrument.price_scale, digits.price_digits);
-        let qty = |qty: Qty| rescale(qty.0, instrument.qty_scale, digits.qty_digits);
+        let price = Rescale::new(instrument.price_scale, digits.price_digits);
+        let qty = Rescale::new(instrument.qty_scale, digits.qty_digits);
         for ladder in [&self.asks, &self.bids] {
-            for &(key, quantity) in ladder.levels.iter().rev().take(CHECKSUM_LEVELS) {
-                let mut text = heapless::String::<40>::new();
-                let written = write!(text, "{}{}", price(key), qty(quantity));
-                debug_assert!(written.is_ok(), "two 19-digit numbers fit");
-                hasher.update(text.as_bytes());
+            let mut text = Digits::<{ bytes_for(2 * CHECKSUM_LEVELS) }>::new();
+            for (key, quantity) in ladder.levels().take(CHECKSUM_LEVELS) {
+                text.push(price.of(key.abs()).unsigned_abs());
+                text.push(qty.of(quantity.0).unsigned_abs());
             }
+            hasher.update(text.as_bytes());
         }
         hasher.finalize()
     }
 }
 
-/// A count of `10^-from` as a count of `10^-to`.
-const fn rescale(value: i64, from: u8, to: u8) -> i64 {
-    if from >= to {
-        value / pow10(from - to)
-    } else {
-        value.saturating_mul(pow10(to - from))
+const fn level(sign: i64, (key, qty): (i64, Qty)) -> Level {
+    Level {
+        price: Price(sign * key),
+        qty,
+    }
+}
+
+/// Counts of `10^-from` as counts of `10^-to`.
+struct Rescale {
+    factor: i64,
+    divisor: i64,
+}
+
+impl Rescale {
+    const fn new(from: u8, to: u8) -> Self {
+        Self {
+            factor: pow10(to.saturating_sub(from)),
+            divisor: pow10(from.saturating_sub(to)),
+        }
+    }
+
+    const fn of(&self, value: i64) -> i64 {
+        (value / self.divisor).saturating_mul(self.factor)
     }
 }
 

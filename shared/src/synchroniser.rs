@@ -34,10 +34,28 @@ pub struct Counts {
 /// Sort key within an instrument: venue time, then trades before books.
 type Key = (Time, u8);
 
-#[derive(Debug, Default)]
+/// No slot.
+const NONE: usize = usize::MAX;
+/// Updates for which there is room from the start: all that may be held, and as many again that
+/// arrive before the next [`Synchroniser::poll`].
+const ROOM: usize = 2 * MAX_HELD;
+
+/// A place for one update. The updates of an instrument are a list through their slots, so that
+/// holding one never allocates, whatever the mixture of instruments.
+#[derive(Debug)]
+struct Slot {
+    update: Option<Update>,
+    key: Key,
+    /// The slots before and after it in its lane.
+    before: usize,
+    after: usize,
+}
+
+/// The updates of one instrument, in order.
+#[derive(Debug)]
 struct Lane {
-    /// Held updates of one instrument, in order: key, slot.
-    held: VecDeque<(Key, usize)>,
+    first: usize,
+    last: usize,
     /// Newest stamp of any update, and of the book stream alone.
     newest: Time,
     newest_book: Time,
@@ -50,7 +68,7 @@ struct Lane {
 pub struct Synchroniser {
     hold_ns: u64,
     lanes: Vec<Lane>,
-    slots: Vec<Option<Update>>,
+    slots: Vec<Slot>,
     free: Vec<usize>,
     /// Slots in order of arrival, with the time at which each must go.
     deadlines: VecDeque<(Time, usize)>,
@@ -63,10 +81,10 @@ impl Synchroniser {
     pub fn new(hold_ns: u64) -> Self {
         Self {
             hold_ns,
-            lanes: (0..MAX_INSTRUMENTS).map(|_| Lane::default()).collect(),
-            slots: Vec::new(),
-            free: Vec::new(),
-            deadlines: VecDeque::with_capacity(MAX_HELD),
+            lanes: (0..MAX_INSTRUMENTS).map(|_| Lane::new()).collect(),
+            slots: Vec::with_capacity(ROOM),
+            free: Vec::with_capacity(ROOM),
+            deadlines: VecDeque::with_capacity(ROOM),
             counts: Counts::default(),
         }
     }
@@ -84,17 +102,38 @@ impl Synchroniser {
             return;
         };
         let key = lane.key(&update);
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
-        });
-        self.slots[slot] = Some(update);
-        let place = lane
-            .held
-            .iter()
-            .rposition(|(held, _)| *held <= key)
-            .map_or(0, |place| place + 1);
-        lane.held.insert(place, (key, slot));
+        let mut before = lane.last;
+        while before != NONE && self.slots[before].key > key {
+            before = self.slots[before].before;
+        }
+        let after = match self.slots.get(before) {
+            Some(slot) => slot.after,
+            None => lane.first,
+        };
+        let place = Slot {
+            update: Some(update),
+            key,
+            before,
+            after,
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot] = place;
+                slot
+            }
+            None => {
+                self.slots.push(place);
+                self.slots.len() - 1
+            }
+        };
+        match self.slots.get_mut(before) {
+            Some(neighbour) => neighbour.after = slot,
+            None => lane.first = slot,
+        }
+        match self.slots.get_mut(after) {
+            Some(neighbour) => neighbour.before = slot,
+            None => lane.last = slot,
+        }
         self.deadlines.push_back((now.plus(self.hold_ns), slot));
     }
 
@@ -102,7 +141,7 @@ impl Synchroniser {
     pub fn poll(&mut self, now: Time) -> Option<Update> {
         loop {
             let &(deadline, slot) = self.deadlines.front()?;
-            let Some(update) = &self.slots[slot] else {
+            let Some(update) = &self.slots[slot].update else {
                 // Already released, ahead of its own deadline.
                 self.deadlines.pop_front();
                 self.free.push(slot);
@@ -113,11 +152,17 @@ impl Synchroniser {
                 return None;
             }
             let lane = &mut self.lanes[update.instrument.index()];
-            let Some(((time, _), slot)) = lane.held.pop_front() else {
+            let Some(first) = self.slots.get_mut(lane.first) else {
                 debug_assert!(false, "a held update stands in its lane");
                 return None;
             };
-            let mut update = self.slots[slot].take()?;
+            let mut update = first.update.take()?;
+            let (time, _) = first.key;
+            lane.first = first.after;
+            match self.slots.get_mut(lane.first) {
+                Some(next) => next.before = NONE,
+                None => lane.last = NONE,
+            }
             update.late = time < lane.released;
             lane.released = lane.released.max(time);
             self.counts.released += 1;
@@ -142,6 +187,16 @@ impl Synchroniser {
 }
 
 impl Lane {
+    const fn new() -> Self {
+        Self {
+            first: NONE,
+            last: NONE,
+            newest: Time::UNKNOWN,
+            newest_book: Time::UNKNOWN,
+            released: Time::UNKNOWN,
+        }
+    }
+
     fn key(&mut self, update: &Update) -> Key {
         let stamped = update.venue_time.is_known();
         let (time, rank) = match update.body {

@@ -1,7 +1,9 @@
 //! The one integration test binary.
 
+mod allocations;
 mod captures;
 mod cli;
+mod power;
 mod simulation;
 mod tidy;
 

@@ -57,11 +57,11 @@ impl Ladder {
 fn cumulate(levels: impl Iterator<Item = Level>) -> [i64; LEVELS] {
     let mut sums = [0; LEVELS];
     let (mut total, mut filled) = (0_i64, 0);
-    for (sum, level) in sums.iter_mut().zip(levels) {
+    levels.take(LEVELS).for_each(|level| {
         total = total.saturating_add(level.qty.0);
-        *sum = total;
+        sums[filled] = total;
         filled += 1;
-    }
+    });
     sums[filled..].fill(total);
     sums
 }
