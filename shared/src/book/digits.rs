@@ -32,6 +32,7 @@ impl<const N: usize> Digits<N> {
     }
 
     /// Appends a number without leading zeros.
+    #[inline]
     pub(super) fn push(&mut self, value: u64) {
         let (high, low) = (value / BLOCK_END, value % BLOCK_END);
         if high == 0 {
