@@ -135,7 +135,8 @@ impl JournalConfig {
 /// What recovery found when a file was opened for writing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tail {
-    /// Sequence number of the newest event that can be read, here or in the day before.
+    /// Sequence number of the newest event that can be read: here, or in the day before, or in a
+    /// later day that a wrong clock made.
     pub last_seq: Option<u64>,
     /// Batches read and verified.
     pub batches: u64,

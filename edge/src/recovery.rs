@@ -2,10 +2,13 @@
 //!
 //! The checkpoint holds the whole state; the journal every record since; the store the trading
 //! events since, each committed before it took effect. After a power cut the journal's last seconds
-//! may be missing while the trading events that followed them are not: those are applied on top, so
-//! nothing that was acknowledged is lost. A checkpoint that does not hash to what it says is passed
+//! may be missing while the trading events among them are not, and a disk that was full for a while
+//! leaves a hole: journal and store are merged by number, so nothing that was acknowledged is lost.
+//! A checkpoint may be ahead of the journal on the device; then the records before it stay missing
+//! there, and numbers go on above both. A checkpoint that does not hash to what it says is passed
 //! over and the state rebuilt from the journal.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::path::Path;
 
@@ -23,9 +26,11 @@ pub struct Recovered {
     pub checkpoint: Option<u64>,
     /// Records replayed from the journal.
     pub replayed: u64,
-    /// Trading events applied from the store, because the journal no longer had them.
+    /// Trading events applied from the store that the journal lacks between records it has.
+    pub bridged: u64,
+    /// Trading events applied from the store behind the journal's end: to be journaled again.
     pub restored: Vec<Record>,
-    /// The newest number that was ever journaled or committed.
+    /// The newest number found anywhere, in a damaged checkpoint too: go on above it.
     pub last_seq: u64,
     /// What was wrong, one line each.
     pub troubles: Vec<String>,
@@ -70,20 +75,25 @@ pub fn recover(
             }
         },
     };
-    if journal_dir.is_dir() {
-        replay(&mut engine, journal_dir, &mut found)?;
-    }
-    found.last_seq = engine.seq();
-    for (seq, bytes) in loaded.trading.iter().filter(|(seq, _)| *seq > engine.seq()) {
-        match postcard::from_bytes::<Record>(bytes) {
-            Ok(record) => found.restored.push(record),
+    let mut trading = VecDeque::new();
+    for (seq, bytes) in &loaded.trading {
+        match open_trading(bytes) {
+            Ok(record) => trading.push_back(record),
             Err(error) => found.troubles.push(format!("trading event {seq}: {error}")),
         }
     }
+    if journal_dir.is_dir() {
+        replay(&mut engine, journal_dir, &mut trading, &mut found)?;
+    }
+    trading.retain(|record| record.seq > engine.seq());
+    found.restored = trading.into();
     for record in &found.restored {
         apply(&mut engine, record);
-        found.last_seq = record.seq;
     }
+    let numbers = loaded.trading.iter().map(|(seq, _)| *seq);
+    let numbers = numbers.chain(loaded.checkpoint.iter().map(|(seq, _)| *seq));
+    let numbers = numbers.chain(loaded.damaged.iter().copied());
+    found.last_seq = numbers.fold(engine.seq(), u64::max);
     Ok((engine, found))
 }
 
@@ -95,6 +105,23 @@ pub fn seal_checkpoint(engine: &Engine) -> Vec<u8> {
     bytes
 }
 
+/// A trading event as stored.
+///
+/// # Panics
+/// Never: a record is plain data in memory.
+#[must_use]
+pub fn seal_trading(record: &Record) -> Vec<u8> {
+    postcard::to_allocvec(record).expect("plain data in memory")
+}
+
+/// The trading event in a row of the store.
+///
+/// # Errors
+/// When its bytes are damaged or of another version.
+pub fn open_trading(bytes: &[u8]) -> Result<Record, postcard::Error> {
+    postcard::from_bytes(bytes)
+}
+
 /// The state in a checkpoint, when it is whole.
 fn open_checkpoint(bytes: &[u8]) -> Option<&[u8]> {
     let (hash, state) = bytes.split_at_checked(32)?;
@@ -102,8 +129,13 @@ fn open_checkpoint(bytes: &[u8]) -> Option<&[u8]> {
     (probe == hash).then_some(state)
 }
 
-/// Applies the journal's records after the engine's own.
-fn replay(engine: &mut Engine, dir: &Path, found: &mut Recovered) -> Result<(), RecoveryError> {
+/// Applies the journal's records after the engine's own, and in its holes the store's.
+fn replay(
+    engine: &mut Engine,
+    dir: &Path,
+    trading: &mut VecDeque<Record>,
+    found: &mut Recovered,
+) -> Result<(), RecoveryError> {
     let failed = |error: journal::JournalError| {
         RecoveryError(format!("journal in {}: {error}", dir.display()))
     };
@@ -122,6 +154,14 @@ fn replay(engine: &mut Engine, dir: &Path, found: &mut Recovered) -> Result<(), 
                 for record in Decoder::new(first_seq, count, bytes) {
                     match record {
                         Ok(record) if record.seq > engine.seq() => {
+                            while let Some(earlier) =
+                                trading.pop_front_if(|earlier| earlier.seq <= record.seq)
+                            {
+                                if earlier.seq > engine.seq() && earlier.seq < record.seq {
+                                    apply(engine, &earlier);
+                                    found.bridged += 1;
+                                }
+                            }
                             apply(engine, &record);
                             found.replayed += 1;
                         }

@@ -363,6 +363,7 @@ impl Runner {
         tracing::info!(
             checkpoint = recovered.checkpoint,
             replayed = recovered.replayed,
+            bridged = recovered.bridged,
             restored = recovered.restored.len(),
             last_seq = recovered.last_seq,
             took_ms = clock::now().since(now) / 1_000_000,
@@ -466,8 +467,8 @@ impl Runner {
 
     /// Makes an event durable. Nothing may take effect before this returns.
     async fn commit(&mut self, record: &Record) -> Result<(), RunError> {
-        let bytes = postcard::to_allocvec(record).map_err(RunError::new)?;
-        let done = self.store.commit(vec![(record.seq, bytes)]);
+        let row = (record.seq, recovery::seal_trading(record));
+        let done = self.store.commit(vec![row]);
         acknowledged(done, "trading state could not be made durable").await
     }
 

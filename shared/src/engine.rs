@@ -252,10 +252,11 @@ impl Engine {
         Ok(())
     }
 
-    /// After recovery: asks again for what was asked for and never came back.
+    /// A start: asks again for the halt that was asked for and never came back, and gives out no
+    /// answer to what is on its way, which the caller declares void.
     pub fn recover(&mut self) {
         self.state.risk.recover();
-        self.state.paper.recover();
+        self.state.paper.void();
     }
 
     /// Applies one record. Drain [`Engine::poll`] before the next.
@@ -395,8 +396,8 @@ impl Engine {
     }
 
     fn settle(&mut self, report: &Report) {
-        let known = self.state.paper.done(report.order).is_some();
-        if let (true, Outcome::Filled(fill)) = (known, &report.outcome) {
+        let counts = self.state.paper.done(report.order);
+        if let (true, Outcome::Filled(fill)) = (counts, &report.outcome) {
             self.state.ledger.fill(report.instrument, fill);
         }
     }

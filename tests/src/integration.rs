@@ -1,6 +1,7 @@
 //! The one integration test binary.
 
 mod allocations;
+mod power;
 mod simulation;
 mod tidy;
 

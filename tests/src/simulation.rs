@@ -34,7 +34,7 @@ const STORM_NS: u64 = 90 * SECONDS;
 /// How long the market stands still before books are compared: longer than every silence timer that
 /// a half-open socket must trip, and the back-off after it.
 const CALM_NS: u64 = 240 * SECONDS;
-const START_NS: u64 = 1_790_000_000 * SECONDS;
+pub(crate) const START_NS: u64 = 1_790_000_000 * SECONDS;
 
 /// What travels from a venue to the edge.
 enum Inbound {
@@ -52,11 +52,15 @@ struct Link {
     inbound: VecDeque<(u64, Inbound)>,
 }
 
-struct Simulation {
+/// World, network, sessions and desk.
+pub(crate) struct Simulation {
     exchange: Exchange,
     links: Vec<Link>,
-    desk: Desk,
-    now: u64,
+    pub(crate) desk: Desk,
+    /// The true time.
+    pub(crate) now: u64,
+    /// How far the edge's clock is from it.
+    pub(crate) skew_ns: i64,
     next_conn: ConnId,
     journal: Vec<(u64, u32, Vec<u8>)>,
     live_orders: u64,
@@ -75,7 +79,7 @@ fn kind_of(venue: Venue) -> VenueKind {
 }
 
 /// The shipped configuration, with KuCoin's Classic or unified feed.
-fn setup(kucoin: Venue) -> Setup {
+pub(crate) fn setup(kucoin: Venue) -> Setup {
     let path = crate::root().join("config/edge.toml");
     let mut setup = config::load(&path)
         .expect("the shipped configuration")
@@ -93,8 +97,48 @@ fn setup(kucoin: Venue) -> Setup {
     setup
 }
 
+/// A connection to each venue, before it is dialled.
+fn links(setup: &Setup) -> Vec<Link> {
+    let mut venues: Vec<Venue> = setup.instruments.iter().map(|i| i.venue).collect();
+    venues.dedup();
+    venues
+        .into_iter()
+        .map(|venue| {
+            let ids = (0_u16..).map(tickerml_shared::instrument::InstrumentId);
+            let own = ids.zip(setup.instruments.iter().cloned());
+            let own: Vec<_> = own.filter(|(_, i)| i.venue == venue).collect();
+            let path = match venue {
+                Venue::Kraken => "/v2",
+                Venue::KucoinUta => "/uta",
+                _ => "",
+            };
+            let endpoint = Endpoint {
+                ws: format!("wss://{venue}.test{path}"),
+                rest: format!("https://{venue}.test"),
+            };
+            let session = Session::new(venue, Channel::All, endpoint, own, setup.seed);
+            Link {
+                kind: kind_of(venue),
+                session,
+                conn: None,
+                inbound: VecDeque::new(),
+            }
+        })
+        .collect()
+}
+
 impl Simulation {
     fn new(seed: u64, kucoin: Venue, faults: bool) -> Self {
+        let setup = Setup {
+            seed,
+            ..setup(kucoin)
+        };
+        Self::with_setup(setup, faults)
+    }
+
+    /// A simulation of this edge; its seed is the world's too.
+    pub(crate) fn with_setup(setup: Setup, faults: bool) -> Self {
+        let seed = setup.seed;
         let mut exchange_config = ExchangeConfig::new(seed, START_NS);
         if faults {
             exchange_config.faults = FaultSchedule::demo(seed);
@@ -103,36 +147,7 @@ impl Simulation {
         exchange
             .server_mut(VenueKind::Kucoin)
             .set_endpoint("wss://kucoin.test/");
-        let setup = Setup {
-            seed,
-            ..setup(kucoin)
-        };
-        let mut venues: Vec<Venue> = setup.instruments.iter().map(|i| i.venue).collect();
-        venues.dedup();
-        let links = venues
-            .into_iter()
-            .map(|venue| {
-                let ids = (0_u16..).map(tickerml_shared::instrument::InstrumentId);
-                let own = ids.zip(setup.instruments.iter().cloned());
-                let own: Vec<_> = own.filter(|(_, i)| i.venue == venue).collect();
-                let path = match venue {
-                    Venue::Kraken => "/v2",
-                    Venue::KucoinUta => "/uta",
-                    _ => "",
-                };
-                let endpoint = Endpoint {
-                    ws: format!("wss://{venue}.test{path}"),
-                    rest: format!("https://{venue}.test"),
-                };
-                let session = Session::new(venue, Channel::All, endpoint, own, seed);
-                Link {
-                    kind: kind_of(venue),
-                    session,
-                    conn: None,
-                    inbound: VecDeque::new(),
-                }
-            })
-            .collect();
+        let links = links(&setup);
         let engine = Engine::new(setup);
         let mut desk = Desk::new(
             engine,
@@ -148,6 +163,7 @@ impl Simulation {
             links,
             desk,
             now: START_NS,
+            skew_ns: 0,
             next_conn: 1,
             journal: Vec::new(),
             live_orders: 0,
@@ -156,8 +172,30 @@ impl Simulation {
         }
     }
 
+    /// The time on the edge's clock.
+    pub(crate) fn edge_now(&self) -> Time {
+        Time(self.now.saturating_add_signed(self.skew_ns))
+    }
+
+    /// The edge's process ended and another began: every connection is gone.
+    pub(crate) fn restart(&mut self, desk: Desk) {
+        for link in &self.links {
+            if let Some(conn) = link.conn {
+                self.exchange.server_mut(link.kind).disconnected(conn);
+            }
+        }
+        self.links = links(desk.engine().setup());
+        self.desk = desk;
+    }
+
     /// One step of everything. The world lives only while `moving`.
     fn step(&mut self, moving: bool) {
+        self.step_world(moving);
+        self.turn();
+    }
+
+    /// One step of the world and the network, up to the desk's door.
+    pub(crate) fn step_world(&mut self, moving: bool) {
         self.now += STEP_NS;
         if moving {
             self.exchange.advance(self.now);
@@ -170,7 +208,6 @@ impl Simulation {
         for place in 0..self.links.len() {
             self.deliver(place);
         }
-        self.turn();
     }
 
     fn collect_from_venues(&mut self) {
@@ -188,7 +225,7 @@ impl Simulation {
 
     /// What arrives at the edge now, and what the session does about it.
     fn deliver(&mut self, place: usize) {
-        let now = Time(self.now);
+        let now = self.edge_now();
         let link = &mut self.links[place];
         let mut later = VecDeque::new();
         while let Some((at, inbound)) = link.inbound.pop_front() {
@@ -247,6 +284,7 @@ impl Simulation {
     }
 
     fn transmit(&mut self, place: usize) {
+        let now = self.edge_now();
         let link = &mut self.links[place];
         while let Some(transmit) = link.session.poll_transmit() {
             let server = self.exchange.server_mut(link.kind);
@@ -279,7 +317,7 @@ impl Simulation {
                     if let Some(conn) = link.conn.take() {
                         server.disconnected(conn);
                     }
-                    link.session.handle_disconnected(Time(self.now), reason);
+                    link.session.handle_disconnected(now, reason);
                 }
             }
         }
@@ -287,7 +325,7 @@ impl Simulation {
 
     /// The desk's turn, as the run loop does it, with the journal in memory.
     fn turn(&mut self) {
-        let now = Time(self.now);
+        let now = self.edge_now();
         let mut records = Vec::new();
         loop {
             records.clear();
@@ -312,8 +350,8 @@ impl Simulation {
         self.journal.push(encoder.finish());
     }
 
-    fn fold(&mut self, record: &Record) {
-        let now = Time(self.now);
+    pub(crate) fn fold(&mut self, record: &Record) {
+        let now = self.edge_now();
         self.desk.fold(record, || now);
         assert_eq!(
             self.desk.engine().ledger().check(),

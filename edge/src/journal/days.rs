@@ -166,17 +166,26 @@ pub(super) fn last_seq_before(dir: &Path, day: u64) -> Option<u64> {
     /// Day files searched for a last sequence number.
     const LOOK_BACK: usize = 4;
     let days = list_days(dir).ok()?;
-    days.iter()
-        .rev()
-        .filter(|(d, _)| *d < day)
+    let before = days.iter().rev().filter(|(d, _)| *d < day);
+    before
         .take(LOOK_BACK)
-        .find_map(|(_, path)| {
-            let mut reader = open_day(path).ok()?;
-            let size = reader.disk().len().ok()?;
-            if size > super::VERIFY_TAIL_BYTES {
-                reader.skip_to(size - super::VERIFY_TAIL_BYTES).ok()?;
-            }
-            while reader.advance().ok()? {}
-            reader.next_seq().map(|next| next - 1)
-        })
+        .find_map(|(_, path)| last_seq_in(path))
+}
+
+/// The highest last sequence number that can be read in the day files after `day`.
+pub(super) fn last_seq_after(dir: &Path, day: u64) -> Option<u64> {
+    let days = list_days(dir).ok()?;
+    let after = days.iter().filter(|(d, _)| *d > day);
+    after.filter_map(|(_, path)| last_seq_in(path)).max()
+}
+
+/// The last sequence number that can be read near the end of a file.
+fn last_seq_in(path: &Path) -> Option<u64> {
+    let mut reader = open_day(path).ok()?;
+    let size = reader.disk().len().ok()?;
+    if size > super::VERIFY_TAIL_BYTES {
+        reader.skip_to(size - super::VERIFY_TAIL_BYTES).ok()?;
+    }
+    while reader.advance().ok()? {}
+    reader.next_seq().map(|next| next - 1)
 }

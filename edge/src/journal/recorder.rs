@@ -1,7 +1,7 @@
 //! The writer thread: takes batches from a bounded queue, never makes the desk wait, rotates by
 //! day, deletes old days, and survives a full disk by counting what it drops.
 
-use super::days::{day_path, last_seq_before, list_days};
+use super::days::{day_path, last_seq_after, last_seq_before, list_days};
 use super::{
     Disk, FileDisk, Header, JournalConfig, JournalError, MAX_BATCH_BYTES, Tail, Writer, day_of,
     io_error, stamp,
@@ -285,12 +285,17 @@ impl<D: Disk, O: FnMut(&Path) -> io::Result<D>> Recorder<D, O> {
         now_ns: u64,
         stats: Arc<Stats>,
     ) -> Result<(Self, Tail), JournalError> {
+        let today = day_of(now_ns);
+        let days = list_days(dir)?;
+        // A clock set back over midnight goes on in the newest file, as in `ready`: the records of
+        // an earlier file are read first.
+        let tomorrow = days.iter().any(|(day, _)| *day == today + 1);
         let mut recorder = Self {
             dir: dir.to_path_buf(),
             open_disk,
             header,
             config,
-            day: day_of(now_ns),
+            day: today + u64::from(tomorrow),
             writer: None,
             retry_at_ns: 0,
             newest_ns: now_ns,
@@ -300,6 +305,8 @@ impl<D: Disk, O: FnMut(&Path) -> io::Result<D>> Recorder<D, O> {
         if tail.last_seq.is_none() {
             tail.last_seq = last_seq_before(dir, recorder.day);
         }
+        // Nor may the numbers of a clock that leapt ahead be given again.
+        tail.last_seq = tail.last_seq.max(last_seq_after(dir, recorder.day));
         Ok((recorder, tail))
     }
 

@@ -71,8 +71,10 @@ impl Flow {
         }
     }
 
-    /// Observation was interrupted: the window is complete again one length from now.
+    /// Observation was interrupted: the window is complete again one length from now. Time may have
+    /// been set back meanwhile: an edge starts with whatever clock its machine has.
     pub const fn interrupt(&mut self, at: Time) {
+        self.newest = self.bucket(at);
         self.buckets = [Bucket::EMPTY; BUCKETS];
         self.total = Bucket::EMPTY;
         self.since = at;
@@ -260,6 +262,22 @@ mod tests {
             qty: Qty(qty),
             aggressor,
         }
+    }
+
+    #[test]
+    fn a_window_slides_again_after_the_clock_was_set_back() {
+        let mut flow = Flow::new(10);
+        let before = Time(START + 3_600 * SECONDS);
+        flow.trade(&trade(100, 5, Side::Buy), before);
+        flow.interrupt(Time(START));
+        flow.trade(&trade(100, 5, Side::Buy), Time(START));
+        let later = Time(START + 11 * SECONDS);
+        flow.trade(&trade(100, 5, Side::Sell), later);
+        assert_eq!(
+            flow.imbalance(later),
+            Some(-1.0),
+            "the buy has left the window"
+        );
     }
 
     #[test]

@@ -16,6 +16,9 @@ use crate::time::Time;
 
 /// Orders that may be on their way at once: one per instrument.
 pub const MAX_ORDERS: usize = MAX_INSTRUMENTS;
+/// Orders that are done and remembered, so that no answer counts twice: as many as can be answered
+/// between an answer and its repetition.
+const MAX_DONE: usize = MAX_ORDERS;
 
 /// A client order id: the `seq` of the record that gave rise to the order, so that the same intent
 /// always has the same id and cannot be sent twice.
@@ -119,8 +122,8 @@ pub struct Working {
     arrives: Time,
     /// What happened there, and when that is known here.
     answer: Option<(Time, Report)>,
-    /// The answer was given out and has not come back as an event; forgotten on recovery, so that
-    /// it is given out again.
+    /// No answer will be given out any more: it was, and has not come back as an event, or the order
+    /// is void.
     #[serde(skip)]
     told: bool,
 }
@@ -129,6 +132,8 @@ pub struct Working {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paper {
     working: Vec<Working, MAX_ORDERS>,
+    /// The newest orders that are done, oldest first.
+    done: Vec<OrderId, MAX_DONE>,
     rng: Rng,
 }
 
@@ -138,6 +143,7 @@ impl Paper {
     pub const fn new(seed: u64) -> Self {
         Self {
             working: Vec::new(),
+            done: Vec::new(),
             rng: Rng::new(seed, 0x0070_6170_6572),
         }
     }
@@ -215,20 +221,30 @@ impl Paper {
         next.answer.map(|(_, report)| report)
     }
 
-    /// An answer came back as an event: the order is done. `None` when it is not known (it was
-    /// already done: the same answer twice changes nothing).
-    pub fn done(&mut self, id: OrderId) -> Option<Order> {
-        let place = self
-            .working
-            .iter()
-            .position(|working| working.order.id == id)?;
-        Some(self.working.remove(place).order)
+    /// An answer came back as an event: the order is done. `true` when the answer counts, `false`
+    /// when the order was done already: the same answer twice changes nothing. The answer to an order
+    /// that was never seen counts: it was durable, and the record that sent the order was lost with
+    /// the journal's tail.
+    pub fn done(&mut self, id: OrderId) -> bool {
+        let place = self.working.iter().position(|w| w.order.id == id);
+        match place {
+            Some(place) => drop(self.working.remove(place)),
+            None if self.done.contains(&id) => return false,
+            None => {}
+        }
+        if self.done.is_full() {
+            self.done.remove(0);
+        }
+        let pushed = self.done.push(id);
+        debug_assert!(pushed.is_ok(), "room was made");
+        true
     }
 
-    /// Gives out again what was told and never came back.
-    pub fn recover(&mut self) {
+    /// A start: what is on its way is void, and no answer of its own will be given out. The caller
+    /// answers each with [`Reject::Void`].
+    pub fn void(&mut self) {
         for working in &mut self.working {
-            working.told = false;
+            working.told = true;
         }
     }
 }
@@ -342,7 +358,7 @@ mod tests {
         assert_eq!(paper.poll(Time(114)), None, "the answer is on its way");
         let report = paper.poll(Time(115)).expect("back");
         assert_eq!(paper.poll(Time(115)), None, "told once");
-        assert!(paper.done(report.order).is_some() && paper.done(report.order).is_none());
+        assert!(paper.done(report.order) && !paper.done(report.order));
         report.outcome
     }
 
@@ -365,6 +381,28 @@ mod tests {
             panic!("filled")
         };
         assert_eq!(fill.qty, Qty(12));
+    }
+
+    #[test]
+    fn an_answer_counts_once_even_when_its_order_was_lost() {
+        let mut paper = Paper::new(1);
+        assert!(paper.done(OrderId(7)), "never seen, so it was lost");
+        assert!(!paper.done(OrderId(7)), "the same answer again");
+        for id in 0..2 * MAX_DONE as u64 {
+            assert!(paper.done(OrderId(1_000 + id)));
+        }
+        assert_eq!(paper.done.len(), MAX_DONE);
+    }
+
+    #[test]
+    fn what_is_void_gives_no_answer() {
+        let mut paper = Paper::new(1);
+        paper.submit(order(1), &TERMS).expect("room");
+        let (book, instrument) = (book(&[(101, 3)]), instrument());
+        paper.advance(Time(1_000), |_| (&book, &instrument, &TERMS));
+        paper.void();
+        assert_eq!(paper.poll(Time(10_000)), None);
+        assert!(paper.done(OrderId(64)), "the caller's answer counts");
     }
 
     #[test]

@@ -91,6 +91,32 @@ fn a_new_day_begins_a_file_and_ends_old_ones() {
 }
 
 #[test]
+fn a_start_with_a_clock_set_back_goes_on_above_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = batches(4);
+    let last = |one: &Batch| Some(one.first_seq + u64::from(one.count) - 1);
+    let start = |day: u64, one: &Batch| {
+        let (mut record, _, tail) = recorder(dir.path(), config(), MARCH + day * DAY);
+        record(&Batch {
+            at_ns: MARCH + day * DAY,
+            ..one.clone()
+        });
+        tail.last_seq
+    };
+    assert_eq!(start(1, &list[0]), None);
+    // Back over midnight: the newest file goes on, so that the folder is read in order.
+    assert_eq!(start(0, &list[1]), last(&list[0]));
+    assert_eq!(names(dir.path()), ["2026-03-02"]);
+    // From a leap ahead: a file of its own, but no number twice.
+    assert_eq!(start(100, &list[2]), last(&list[1]));
+    assert_eq!(start(2, &list[3]), last(&list[2]));
+    assert_eq!(
+        names(dir.path()),
+        ["2026-03-02", "2026-03-03", "2026-06-09"]
+    );
+}
+
+#[test]
 fn a_folder_is_one_history() {
     let dir = tempfile::tempdir().unwrap();
     let list = batches(30);

@@ -237,7 +237,7 @@ fn verdict(h: &mut Html, verdict: &Verdict, with_reason: bool) {
                 _ => (Tone::Warn, "denied"),
             };
             put!(h; [badge(h, tone, word)] " <code>" (code) "</code>");
-            if with_reason {
+            if with_reason && matches!(verdict, Verdict::Denied { .. }) {
                 put!(h; r#" <span class="quiet">"# (reason) "</span>");
             }
         }
