@@ -165,21 +165,27 @@ struct Pipeline {
     synchroniser: Synchroniser,
     engine: Engine,
     seq: u64,
+    /// Whether the venue's checksums are verified; no peer does it.
+    verifies: bool,
 }
 
 impl Pipeline {
-    fn new(prepared: &Prepared<'_>) -> Self {
+    fn new(prepared: &Prepared<'_>, verifies: bool) -> Self {
         Self {
             session: Session::capture(prepared.tape.venue),
             synchroniser: Synchroniser::new(0),
             engine: Engine::new(market_only(prepared.instruments.clone())),
             seq: 0,
+            verifies,
         }
     }
 
     fn frame(&mut self, now: Time, text: &str) {
         self.session.handle_frame(now, text);
-        while let Some(update) = self.session.poll_update() {
+        while let Some(mut update) = self.session.poll_update() {
+            if let (false, Body::Depth(depth)) = (self.verifies, &mut update.body) {
+                depth.checksum = None;
+            }
             self.synchroniser.push(update, now);
         }
         while let Some(update) = self.synchroniser.poll(now) {
@@ -262,6 +268,11 @@ impl<'a> Prepared<'a> {
                 });
             }
         }
+    }
+
+    fn has_checksums(&self) -> bool {
+        let mut parts = self.messages.iter().flat_map(|message| &message.parts);
+        parts.any(|part| part.checksum.is_some())
     }
 
     fn rounds(&self, quick: bool, operations: usize) -> usize {
@@ -396,7 +407,7 @@ fn clock_cost() -> f64 {
 /// the sums over several levels may differ, on tapes whose market moves beyond the levels that our
 /// book keeps; how often they do is printed.
 fn assert_same_features(prepared: &Prepared<'_>) {
-    let mut ours = Pipeline::new(prepared);
+    let mut ours = Pipeline::new(prepared, true);
     let mut theirs = Ordinary::new(prepared.tape.venue);
     let (mut compared, mut deeper) = (0, 0);
     for (line, (now, text)) in prepared.tape.frames.iter().enumerate() {
@@ -511,20 +522,26 @@ fn steps(prepared: &Prepared<'_>) -> impl Iterator<Item = (f64, f64)> {
         })
 }
 
+/// Where the venue sends checksums: the book with the verification that no peer does, and the whole
+/// way without it.
+const VERIFIED: &str = "ours, checksums verified";
+const UNVERIFIED: &str = "ours, checksums not verified";
+
 /// Every piece of work on one tape. Each pass measures all of them in turn, so that whatever else
 /// the machine does meets ours and the peers alike.
 fn measure(prepared: &Prepared<'_>, quick: bool) -> Vec<Row> {
-    const ROWS: [(&str, &str); 11] = [
+    const ROWS: [(&str, &str); 12] = [
         ("decode", "ours"),
         ("decode", "serde_json::Value, parse only"),
         ("book", "ours"),
-        ("book", "ours, checksums verified"),
+        ("book", VERIFIED),
         ("book", "hftbacktest HashMapMarketDepth"),
         ("book", "hftbacktest BTreeMarketDepth"),
         ("synchroniser", "ours"),
         ("features", "ours"),
         ("engine", "ours"),
         ("frame→features", "ours"),
+        ("frame→features", UNVERIFIED),
         ("frame→features", "Value, f64, BTreeMap, VecDeque"),
     ];
     let mut meters: Vec<Meter> = ROWS.iter().map(|_| Meter::new()).collect();
@@ -540,22 +557,28 @@ fn measure(prepared: &Prepared<'_>, quick: bool) -> Vec<Row> {
             features,
             engine,
             whole,
+            unverified,
             ordinary,
         ] = &mut meters[..]
         else {
             unreachable!("one meter a row");
         };
-        frame_passes(prepared, quick, [decode, parse, whole, ordinary]);
+        frame_passes(
+            prepared,
+            quick,
+            [decode, parse, whole, unverified, ordinary],
+        );
         book_passes(prepared, quick, [book, verified, hash, tree]);
         update_passes(prepared, quick, [hold, features, engine]);
     }
     let rows = ROWS.iter().zip(&meters);
-    rows.map(|((work, way), meter)| meter.row(prepared.tape, work, way))
+    rows.filter(|(_, meter)| !meter.passes.is_empty())
+        .map(|((work, way), meter)| meter.row(prepared.tape, work, way))
         .collect()
 }
 
-fn frame_passes(prepared: &Prepared<'_>, quick: bool, meters: [&mut Meter; 4]) {
-    let [decode, parse, whole, ordinary] = meters;
+fn frame_passes(prepared: &Prepared<'_>, quick: bool, meters: [&mut Meter; 5]) {
+    let [decode, parse, whole, unverified, ordinary] = meters;
     let (tape, frames) = (prepared.tape, prepared.tape.frames.iter());
     let rounds = prepared.rounds(quick, frames.len());
     let session = || Session::capture(tape.venue);
@@ -573,15 +596,19 @@ fn frame_passes(prepared: &Prepared<'_>, quick: bool, meters: [&mut Meter; 4]) {
             drop(black_box(serde_json::from_str::<serde_json::Value>(text)));
         },
     );
-    whole.pass(
-        rounds,
-        || Pipeline::new(prepared),
-        frames.clone(),
-        |pipeline, (now, text)| {
-            pipeline.frame(*now, text);
-            black_box(pipeline.engine.cells());
-        },
-    );
+    for (meter, verifies) in [(whole, true), (unverified, false)] {
+        if verifies || prepared.has_checksums() {
+            meter.pass(
+                rounds,
+                || Pipeline::new(prepared, verifies),
+                frames.clone(),
+                |pipeline, (now, text)| {
+                    pipeline.frame(*now, text);
+                    black_box(pipeline.engine.cells());
+                },
+            );
+        }
+    }
     let way = || Ordinary::new(tape.venue);
     ordinary.pass(rounds, way, frames, |way, (now, text)| {
         let read = way.frame(now.0, text);
@@ -595,6 +622,9 @@ fn book_passes(prepared: &Prepared<'_>, quick: bool, meters: [&mut Meter; 4]) {
     let rounds = prepared.rounds(quick, prepared.messages.len());
     let bare: Vec<Message> = prepared.messages.iter().map(Message::unverified).collect();
     for (meter, messages) in [(ours, &bare), (verified, &prepared.messages)] {
+        if !std::ptr::eq(messages, &bare) && !prepared.has_checksums() {
+            continue;
+        }
         meter.prepared_pass(
             rounds,
             || books(prepared),

@@ -343,18 +343,17 @@ impl Book {
     ///
     /// Source: Kraken, "Spot WebSockets (v2): book checksum".
     fn checksum(&self, digits: &Checksum, instrument: &Instrument) -> u32 {
-        let mut hasher = crc32fast::Hasher::new();
         let price = Rescale::new(instrument.price_scale, digits.price_digits);
         let qty = Rescale::new(instrument.qty_scale, digits.qty_digits);
+        let mut text = Digits::<{ bytes_for(2 * 2 * CHECKSUM_LEVELS) }>::new();
         for ladder in [&self.asks, &self.bids] {
-            let mut text = Digits::<{ bytes_for(2 * CHECKSUM_LEVELS) }>::new();
             for (key, quantity) in ladder.levels().take(CHECKSUM_LEVELS) {
-                text.push(price.of(key.abs()).unsigned_abs());
-                text.push(qty.of(quantity.0).unsigned_abs());
+                text.push(price.of(key.unsigned_abs()));
+                text.push(qty.of(quantity.0.unsigned_abs()));
             }
-            hasher.update(text.as_bytes());
         }
-        hasher.finalize()
+        // At once: its fast way needs more bytes than one side has.
+        crc32fast::hash(text.as_bytes())
     }
 }
 
@@ -367,20 +366,24 @@ const fn level(sign: i64, (key, qty): (i64, Qty)) -> Level {
 
 /// Counts of `10^-from` as counts of `10^-to`.
 struct Rescale {
-    factor: i64,
-    divisor: i64,
+    factor: u64,
+    divisor: u64,
 }
 
 impl Rescale {
     const fn new(from: u8, to: u8) -> Self {
         Self {
-            factor: pow10(to.saturating_sub(from)),
-            divisor: pow10(from.saturating_sub(to)),
+            factor: pow10(to.saturating_sub(from)).unsigned_abs(),
+            divisor: pow10(from.saturating_sub(to)).unsigned_abs(),
         }
     }
 
-    const fn of(&self, value: i64) -> i64 {
-        (value / self.divisor).saturating_mul(self.factor)
+    const fn of(&self, value: u64) -> u64 {
+        // Quantities are mostly held as printed, and a division takes longer than the rest.
+        if self.divisor == 1 {
+            return value.saturating_mul(self.factor);
+        }
+        value / self.divisor
     }
 }
 

@@ -32,6 +32,7 @@ impl<const N: usize> Digits<N> {
     }
 
     /// Appends a number without leading zeros.
+    #[inline]
     pub(super) fn push(&mut self, value: u64) {
         let (high, low) = (value / BLOCK_END, value % BLOCK_END);
         if high == 0 {
@@ -66,11 +67,11 @@ impl<const N: usize> Digits<N> {
 /// by a rounded reciprocal, exact for every value that its lane can have.
 const fn eight_digits(value: u64) -> u64 {
     // Two lanes of 32 bits below 10 000; four of 16 below 100; eight of 8 below 10.
-    let fours = value / 10_000 | (value % 10_000) << 32;
-    let hundreds = fours.wrapping_mul(10_486) >> 20 & 0x0000_007f_0000_007f;
-    let twos = hundreds | (fours - hundreds * 100) << 16;
-    let tens = twos.wrapping_mul(103) >> 10 & 0x000f_000f_000f_000f;
-    tens | (twos - tens * 10) << 8
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
+    let hundreds = (fours.wrapping_mul(10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | ((fours - hundreds * 100) << 16);
+    let tens = (twos.wrapping_mul(103) >> 10) & 0x000f_000f_000f_000f;
+    tens | ((twos - tens * 10) << 8)
 }
 
 #[cfg(test)]
