@@ -422,7 +422,8 @@ impl Binance {
     }
 
     /// Request weights, against their limits a minute: 50 of 6000 (spot), 50 of 1200 on Binance.US
-    /// (eight at once and fifteen more within the minute are 1150), 20 of 2400 (futures). A connection lives at most 24 hours.
+    /// (eight at once and fifteen more within the minute are 1150), 20 of 2400 (futures). A
+    /// connection lives at most 24 hours.
     #[must_use]
     pub const fn limits(&self) -> Limits {
         let (refresh_capacity, refresh_every) = match self.venue {
