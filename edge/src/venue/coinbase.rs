@@ -254,6 +254,18 @@ struct Envelope<'a> {
     events: &'a RawValue,
 }
 
+/// How the venue begins a frame of the book.
+const BOOK_FRAME: &str = r#"{"channel":"l2_data","#;
+
+#[derive(Deserialize)]
+struct BookFrame<'a> {
+    #[serde(borrow, default)]
+    timestamp: Cow<'a, str>,
+    sequence_num: u64,
+    #[serde(borrow)]
+    events: Vec<BookEvent<'a>>,
+}
+
 #[derive(Deserialize)]
 struct BookEvent<'a> {
     #[serde(borrow, rename = "type")]
@@ -347,6 +359,18 @@ impl Advanced {
     /// # Errors
     /// [`Unreadable`] when it is not what the venue is known to send.
     pub fn frame(&mut self, text: &str, reader: &mut Reader) -> Result<Cue, Unreadable> {
+        // Almost every frame is of the book: read in one go. What does not read so is read in steps,
+        // which say what is wrong.
+        if text.starts_with(BOOK_FRAME)
+            && let Ok(frame) = serde_json::from_str::<BookFrame<'_>>(text)
+        {
+            self.follow(frame.sequence_num, reader);
+            let sent = time(&frame.timestamp);
+            for event in frame.events {
+                book_event(event, sent, reader)?;
+            }
+            return Ok(Cue::None);
+        }
         let envelope: Envelope<'_> = match serde_json::from_str(text) {
             Ok(envelope) => envelope,
             Err(error) => return self.odd_frame(text, error),
