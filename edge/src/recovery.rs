@@ -6,7 +6,8 @@
 //! leaves a hole: journal and store are merged by number, so nothing that was acknowledged is lost.
 //! A checkpoint may be ahead of the journal on the device; then the records before it stay missing
 //! there, and numbers go on above both. A checkpoint that does not hash to what it says is passed
-//! over and the state rebuilt from the journal.
+//! over and the state rebuilt from the journal; where the journal no longer holds the account's
+//! beginning, there is nothing to rebuild from, and the start is refused.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -26,6 +27,8 @@ pub struct Recovered {
     pub checkpoint: Option<u64>,
     /// Records replayed from the journal.
     pub replayed: u64,
+    /// The number of the first of them.
+    pub first_replayed: Option<u64>,
     /// Trading events applied from the store that the journal lacks between records it has.
     pub bridged: u64,
     /// Trading events applied from the store behind the journal's end: to be journaled again.
@@ -84,6 +87,14 @@ pub fn recover(
     }
     if journal_dir.is_dir() {
         replay(&mut engine, journal_dir, &mut trading, &mut found)?;
+    }
+    let lost = loaded.checkpoint.is_some() || !loaded.damaged.is_empty();
+    if lost && found.checkpoint.is_none() && found.first_replayed != Some(1) {
+        return Err(RecoveryError(
+            "no checkpoint can be read, and the journal does not reach back to the beginning of the \
+             account: start the release that wrote them, or move the data folder away to begin anew"
+                .to_owned(),
+        ));
     }
     trading.retain(|record| record.seq > engine.seq());
     found.restored = trading.into();
@@ -163,6 +174,7 @@ fn replay(
                                 }
                             }
                             apply(engine, &record);
+                            found.first_replayed.get_or_insert(record.seq);
                             found.replayed += 1;
                         }
                         Ok(_) => {}
@@ -209,4 +221,26 @@ pub const fn is_trading(event: &Event) -> bool {
         event,
         Event::Report(_) | Event::Mark(_) | Event::Operator(_)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::market_only;
+
+    #[test]
+    fn an_account_that_cannot_be_rebuilt_is_not_begun_anew_in_silence() {
+        let nowhere = Path::new("/nowhere");
+        let recovered = recover(market_only(Vec::new()), &Loaded::default(), nowhere);
+        assert!(recovered.is_ok(), "a first start");
+        let loaded = Loaded {
+            checkpoint: Some((9, vec![0; 99])),
+            ..Loaded::default()
+        };
+        let refused = recover(market_only(Vec::new()), &loaded, nowhere);
+        let refused = refused
+            .expect_err("no journal to rebuild it from")
+            .to_string();
+        assert!(refused.contains("move the data folder away"), "{refused}");
+    }
 }
