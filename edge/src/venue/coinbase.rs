@@ -15,8 +15,9 @@
 //! "WebSocket channels", "WebSocket rate limits" and its AsyncAPI description.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use serde::de::Error as _;
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -272,8 +273,34 @@ struct BookEvent<'a> {
     kind: Cow<'a, str>,
     #[serde(borrow)]
     product_id: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "changes")]
     updates: Vec<Change<'a>>,
+}
+
+/// Levels for which room is made at once: a batch of 50 ms seldom has more.
+const USUAL_CHANGES: usize = 32;
+
+/// Reads levels into a list that need not grow while it is filled.
+fn changes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Change<'de>>, D::Error> {
+    struct Levels;
+
+    impl<'de> Visitor<'de> for Levels {
+        type Value = Vec<Change<'de>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("levels")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut levels: A) -> Result<Self::Value, A::Error> {
+            let mut changes = Vec::with_capacity(USUAL_CHANGES);
+            while let Some(change) = levels.next_element()? {
+                changes.push(change);
+            }
+            Ok(changes)
+        }
+    }
+
+    deserializer.deserialize_seq(Levels)
 }
 
 #[derive(Deserialize)]
