@@ -469,6 +469,10 @@ impl Runner {
 
     /// Makes an event durable. Nothing may take effect before this returns.
     async fn commit(&mut self, record: &Record) -> Result<(), RunError> {
+        debug_assert!(
+            recovery::is_trading(&record.event),
+            "what else would be durable"
+        );
         let row = (record.seq, recovery::seal_trading(record));
         let done = self.store.commit(vec![row]);
         acknowledged(done, "trading state could not be made durable").await
