@@ -188,14 +188,14 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
         path,
         "--config FILE must name a readable file, such as config/edge.toml",
     )?;
-    let raw: Raw = from_toml(path, &text)?;
+    let raw: Raw = from_toml(path, &text, "edge.toml")?;
     let root = path.parent().unwrap_or(Path::new(""));
     let table_path = root.join(&raw.node.instruments);
     let table_text = read(
         &table_path,
         "node.instruments is relative to the configuration file",
     )?;
-    let table: RawTable = from_toml(&table_path, &table_text)?;
+    let table: RawTable = from_toml(&table_path, &table_text, "instruments.toml")?;
     resolve(
         raw,
         &table,
@@ -211,16 +211,17 @@ fn read(path: &Path, remedy: &str) -> Result<String, ConfigError> {
         .map_err(|error| ConfigError(format!("{}: {error}: {remedy}", path.display())))
 }
 
-fn from_toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
+fn from_toml<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    text: &str,
+    shipped: &str,
+) -> Result<T, ConfigError> {
     toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| {
-            text.get(..span.start).map_or(1, |before| before.matches('\n').count() + 1)
-        });
-        let message = error.message().replace('\n', " ");
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+        let (path, message) = (path.display(), error.message().replace('\n', " "));
         ConfigError(format!(
-            "{}:{line}: {message}: every key of the file shipped as config/{} must be there, and no other",
-            path.display(),
-            path.file_name().unwrap_or_default().to_string_lossy(),
+            "{path}:{line}: {message}: it must have every key of the shipped config/{shipped}, and no other"
         ))
     })
 }
