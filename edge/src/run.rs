@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use serde::Serialize;
-use tickerml_shared::event::{Body, Event, GapReason, Operator, Record, Update};
+use tickerml_shared::book::State as BookState;
+use tickerml_shared::event::{Body, DepthKind, Event, GapReason, Operator, Record, Update};
 use tickerml_shared::instrument::{InstrumentId, Venue};
 use tickerml_shared::paper::Outcome;
 use tickerml_shared::record::Encoder;
@@ -462,8 +463,24 @@ impl Runner {
                     .record(done.since(update.received).unsigned_abs());
             }
         }
+        self.note_resync(record);
         while let Some(effect) = self.desk.poll_effect() {
             self.effect(record.at, effect);
+        }
+    }
+
+    /// A snapshot that made its book live ends that book's gaps in the ledger on the page.
+    fn note_resync(&mut self, record: &Record) {
+        let Event::Market(update) = &record.event else {
+            return;
+        };
+        if let Body::Depth(depth) = &update.body
+            && let (DepthKind::Snapshot { .. }, true) = (depth.kind, depth.first)
+        {
+            let cell = &self.desk.engine().cells()[update.instrument.index()];
+            if cell.book.state() == (BookState::Live { since: record.at }) {
+                self.recent.resynced(record.at, update.instrument);
+            }
         }
     }
 

@@ -137,6 +137,16 @@ impl Recent {
         ));
     }
 
+    /// A snapshot brought the book back: its open gaps lasted until now.
+    pub fn resynced(&mut self, at: Time, id: InstrumentId) {
+        let open = |(gap_id, gap): &&mut (InstrumentId, web::Gap)| {
+            *gap_id == id && gap.duration_ms.is_none()
+        };
+        for (_, gap) in self.gaps.iter_mut().filter(open) {
+            gap.duration_ms = Some(at.0.saturating_sub(gap.ns) / MILLIS);
+        }
+    }
+
     /// Something an operator should know.
     pub fn alarm(&mut self, at: Time, severity: &str, code: &str, text: String) {
         let (severity, code) = (severity.to_owned(), code.to_owned());
@@ -211,7 +221,7 @@ pub struct Shell {
     pub system: web::System,
     /// The policy.
     pub model: web::Model,
-    /// Time between pulses, for staleness of the whole.
+    /// How each connection is doing.
     pub feeds: Vec<FeedStatus>,
 }
 
@@ -239,7 +249,7 @@ pub fn snapshot(engine: &Engine, recent: &Recent, shell: Shell, now: Time) -> Sn
             .zip(instruments)
             .map(|(c, i)| book(c, i))
             .collect(),
-        gaps: gaps(engine, recent),
+        gaps: recent.gaps.iter().map(|(_, gap)| gap.clone()).collect(),
         alarms: recent.alarms.iter().cloned().collect(),
         features: features(engine),
         system,
@@ -444,23 +454,6 @@ fn book(cell: &Cell, instrument: &Instrument) -> web::Book {
     }
 }
 
-/// The gap ledger's end; the newest gap of a book that is live again lasted until its resync.
-fn gaps(engine: &Engine, recent: &Recent) -> Vec<web::Gap> {
-    let mut seen = std::collections::BTreeSet::new();
-    let lasted = |(id, gap): &(InstrumentId, web::Gap)| {
-        let newest = seen.insert(*id);
-        let mut gap = gap.clone();
-        if let (true, BookState::Live { since }) = (newest, engine.cells()[id.index()].book.state())
-        {
-            gap.duration_ms = Some(since.0.saturating_sub(gap.ns) / MILLIS);
-        } else if !newest {
-            gap.duration_ms = gap.duration_ms.or(Some(0));
-        }
-        gap
-    };
-    recent.gaps.iter().map(lasted).collect()
-}
-
 fn features(engine: &Engine) -> Vec<web::Feature> {
     let instruments = &engine.setup().instruments;
     let mut features = Vec::new();
@@ -509,4 +502,27 @@ fn average_price(fill: &Fill, instrument: &Instrument) -> Price {
         notional / factor
     };
     Price(div_round(scaled, i128::from(fill.qty.0.max(1))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tickerml_shared::instrument::Venue;
+
+    #[test]
+    fn a_gap_lasts_until_its_own_book_is_back() {
+        let instrument = Instrument::unknown(Venue::Kraken, "BTC/USD").expect("short");
+        let gap = Gap::of(GapReason::Checksum);
+        let mut recent = Recent::default();
+        recent.gap(Time(10 * MILLIS), InstrumentId(0), &instrument, &gap);
+        recent.resynced(Time(35 * MILLIS), InstrumentId(0));
+        recent.gap(Time(90 * MILLIS), InstrumentId(0), &instrument, &gap);
+        recent.resynced(Time(95 * MILLIS), InstrumentId(1));
+        let durations: Vec<_> = recent.gaps.iter().map(|(_, gap)| gap.duration_ms).collect();
+        assert_eq!(
+            durations,
+            [None, Some(25)],
+            "newest first; the open one is not guessed"
+        );
+    }
 }
