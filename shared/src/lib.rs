@@ -9,6 +9,7 @@
 extern crate alloc;
 
 pub mod action;
+pub mod attribution;
 pub mod book;
 pub mod engine;
 pub mod event;
@@ -16,6 +17,7 @@ pub mod features;
 pub mod instrument;
 pub mod ledger;
 pub mod num;
+pub mod order;
 pub mod paper;
 pub mod rand;
 pub mod record;

@@ -5,7 +5,7 @@
 //! At each cut, what survives is recovered by the product's own path and compared with what this file
 //! works out for itself: the surviving journal and the committed events, merged by number and folded
 //! from the beginning. One cut of each generation is real: the run goes on from what was recovered.
-//! `TICKERML_SEED=n cargo test -p tickerml-tests power` repeats a failure.
+//! `TICKERML_SEED=n cargo test -p tests power` repeats a failure.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -4,7 +4,7 @@
 //! on them over a pretended network with delays. When the faults are over and the market stands
 //! still, every book must equal the truth or be stale with a reason; no order may ever have come
 //! from a stale book; the ledger must conserve; and folding the journal again must give the same
-//! state. `TICKERML_SEED=n cargo test -p tickerml-tests simulation` repeats a failure.
+//! state. `TICKERML_SEED=n cargo test -p tests simulation` repeats a failure.
 
 use std::collections::{BTreeMap, VecDeque};
 
