@@ -298,8 +298,7 @@ pub struct Resting {
     order: Order,
     left: Qty,
     executed: Qty,
-    /// A cancel or a replacement is on its way.
-    pub asked: Option<Asked>,
+    asked: Option<Asked>,
 }
 
 /// What was asked of a resting order and not answered yet.
@@ -332,4 +331,474 @@ pub enum End {
     Rejected(Reject),
     /// Not known.
     Void(VoidCause),
+}
+
+impl Sent {
+    /// An order that leaves.
+    #[must_use]
+    pub const fn new(order: Order) -> Self {
+        Self { order }
+    }
+
+    /// The venue took it into its book.
+    #[must_use]
+    pub const fn acked(self) -> Resting {
+        Resting {
+            order: self.order,
+            left: self.order.qty,
+            executed: Qty(0),
+            asked: None,
+        }
+    }
+
+    /// It traded before anything else was heard of it.
+    #[must_use]
+    pub const fn filled(self, fill: &Fill) -> Life {
+        self.acked().filled(fill)
+    }
+
+    const fn ended(self, how: End) -> Ended {
+        Ended {
+            order: self.order,
+            executed: Qty(0),
+            how,
+        }
+    }
+}
+
+impl Resting {
+    /// It traded.
+    #[must_use]
+    pub const fn filled(self, fill: &Fill) -> Life {
+        let executed = Qty(self.executed.0 + fill.qty.0);
+        if fill.left.0 == 0 {
+            return Life::Ended(Ended {
+                order: self.order,
+                executed,
+                how: End::Filled,
+            });
+        }
+        Life::Resting(Self {
+            left: fill.left,
+            executed,
+            ..self
+        })
+    }
+
+    /// It was changed.
+    #[must_use]
+    pub const fn replaced(mut self, price: Price, left: Qty) -> Self {
+        self.order.kind = Kind::Limit(price);
+        Self {
+            left,
+            asked: None,
+            ..self
+        }
+    }
+
+    /// What was asked of it was refused.
+    #[must_use]
+    pub const fn unchanged(self) -> Self {
+        Self {
+            asked: None,
+            ..self
+        }
+    }
+
+    /// What is open of it.
+    #[must_use]
+    pub const fn left(&self) -> Qty {
+        self.left
+    }
+
+    /// What has traded of it.
+    #[must_use]
+    pub const fn executed(&self) -> Qty {
+        self.executed
+    }
+
+    /// What was asked of it and not answered yet.
+    #[must_use]
+    pub const fn asked(&self) -> Option<Asked> {
+        self.asked
+    }
+
+    const fn ended(self, how: End) -> Ended {
+        Ended {
+            order: self.order,
+            executed: self.executed,
+            how,
+        }
+    }
+}
+
+impl Ended {
+    /// How.
+    #[must_use]
+    pub const fn how(&self) -> End {
+        self.how
+    }
+
+    /// What had traded of it.
+    #[must_use]
+    pub const fn executed(&self) -> Qty {
+        self.executed
+    }
+}
+
+impl Life {
+    /// The order that lives it.
+    #[must_use]
+    pub const fn order(&self) -> &Order {
+        match self {
+            Self::Sent(sent) => &sent.order,
+            Self::Resting(resting) => &resting.order,
+            Self::Ended(ended) => &ended.order,
+        }
+    }
+
+    /// What is open of it.
+    #[must_use]
+    pub const fn left(&self) -> Qty {
+        match self {
+            Self::Sent(sent) => sent.order.qty,
+            Self::Resting(resting) => resting.left,
+            Self::Ended(_) => Qty(0),
+        }
+    }
+
+    /// Its name in reports.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Sent(_) => "sent",
+            Self::Resting(resting) => match (resting.asked, resting.executed.0) {
+                (Some(Asked::Cancel), _) => "cancel asked",
+                (Some(Asked::Replace), _) => "replace asked",
+                (None, 0) => "resting",
+                (None, _) => "partially filled",
+            },
+            Self::Ended(ended) => match ended.how {
+                End::Filled => "filled",
+                End::Canceled => "canceled",
+                End::Expired(_) => "expired",
+                End::Rejected(_) => "rejected",
+                End::Void(_) => "void",
+            },
+        }
+    }
+
+    /// What a report makes of it; `None` for what cannot follow.
+    const fn hear(self, outcome: &Outcome) -> Option<Self> {
+        Some(match (self, outcome) {
+            (Self::Sent(sent), Outcome::Acked) => Self::Resting(sent.acked()),
+            (Self::Sent(sent), Outcome::Filled(fill)) => sent.filled(fill),
+            (Self::Sent(sent), Outcome::Expired(why)) => {
+                Self::Ended(sent.ended(End::Expired(*why)))
+            }
+            (Self::Sent(sent), Outcome::Rejected(why)) => {
+                Self::Ended(sent.ended(End::Rejected(*why)))
+            }
+            (Self::Sent(sent), Outcome::Void(why)) => Self::Ended(sent.ended(End::Void(*why))),
+            (Self::Sent(sent), Outcome::Unchanged(_)) => Self::Sent(sent),
+            (Self::Resting(resting), Outcome::Filled(fill)) => resting.filled(fill),
+            (Self::Resting(resting), Outcome::Replaced { price, left }) => {
+                Self::Resting(resting.replaced(*price, *left))
+            }
+            (Self::Resting(resting), Outcome::Unchanged(_)) => Self::Resting(resting.unchanged()),
+            (Self::Resting(resting), Outcome::Canceled) => {
+                Self::Ended(resting.ended(End::Canceled))
+            }
+            (Self::Resting(resting), Outcome::Expired(why)) => {
+                Self::Ended(resting.ended(End::Expired(*why)))
+            }
+            (Self::Resting(resting), Outcome::Void(why)) => {
+                Self::Ended(resting.ended(End::Void(*why)))
+            }
+            (Self::Sent(_), Outcome::Replaced { .. } | Outcome::Canceled)
+            | (Self::Resting(_), Outcome::Acked | Outcome::Rejected(_))
+            | (Self::Ended(_), _) => return None,
+        })
+    }
+}
+
+/// What a report was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// News: the order's life went on, to this.
+    News(Life),
+    /// News of an order whose sending was lost with the journal's tail: what was made durable counts.
+    Orphan,
+    /// Its number was seen before: nothing changed.
+    Repeated,
+    /// It cannot follow on what was heard before: nothing changed.
+    Impossible,
+}
+
+/// The orders that are open, as far as is known here, and the newest that ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orders {
+    open: Vec<(Life, u32), MAX_ORDERS>,
+    /// Id and newest report of those that ended, oldest first.
+    ended: Vec<(OrderId, u32), MAX_ENDED>,
+}
+
+impl Orders {
+    /// No orders.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            open: Vec::new(),
+            ended: Vec::new(),
+        }
+    }
+
+    /// The open orders, in the order sent.
+    pub fn open(&self) -> impl Iterator<Item = &Life> + '_ {
+        self.open.iter().map(|(life, _)| life)
+    }
+
+    /// The open orders of an instrument.
+    pub fn of(&self, instrument: InstrumentId) -> impl Iterator<Item = &Life> + '_ {
+        self.open()
+            .filter(move |life| life.order().instrument == instrument)
+    }
+
+    /// Whether another order fits.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.open.is_full()
+    }
+
+    /// What is open of an instrument on each side: what buys and what sells.
+    #[must_use]
+    pub fn pending(&self, instrument: InstrumentId) -> (Qty, Qty) {
+        self.of(instrument)
+            .fold((Qty(0), Qty(0)), |(buys, sells), life| {
+                match life.order().side {
+                    Side::Buy => (Qty(buys.0 + life.left().0), sells),
+                    Side::Sell => (buys, Qty(sells.0 + life.left().0)),
+                }
+            })
+    }
+
+    /// An order leaves.
+    ///
+    /// # Errors
+    /// [`Reject::Busy`] when [`MAX_ORDERS`] are open, [`Reject::DuplicateId`] when the id was used.
+    pub fn send(&mut self, order: Order) -> Result<(), Reject> {
+        let used = self.open().any(|life| life.order().id == order.id)
+            || self.ended.iter().any(|(id, _)| *id == order.id);
+        if used {
+            return Err(Reject::DuplicateId);
+        }
+        self.open
+            .push((Life::Sent(Sent::new(order)), 0))
+            .map_err(|_| Reject::Busy)
+    }
+
+    /// A cancel or a replacement leaves.
+    ///
+    /// # Errors
+    /// [`Reject::UnknownOrder`] when no such order rests, [`Reject::Busy`] when something was asked of
+    /// it already.
+    pub fn ask(&mut self, id: OrderId, asked: Asked) -> Result<(), Reject> {
+        let life = self.open.iter_mut().find(|(life, _)| life.order().id == id);
+        match life {
+            Some((Life::Resting(resting), _)) if resting.asked.is_none() => {
+                resting.asked = Some(asked);
+                Ok(())
+            }
+            Some((Life::Resting(_), _)) => Err(Reject::Busy),
+            _ => Err(Reject::UnknownOrder),
+        }
+    }
+
+    /// A report came.
+    pub fn hear(&mut self, report: &Report) -> Heard {
+        let place = self
+            .open
+            .iter()
+            .position(|(life, _)| life.order().id == report.order);
+        let Some(place) = place else {
+            let ended = self.ended.iter_mut().find(|(id, _)| *id == report.order);
+            return match ended {
+                Some((_, seen)) if report.number <= *seen => Heard::Repeated,
+                Some((_, seen)) => {
+                    *seen = report.number;
+                    Heard::Orphan
+                }
+                None => {
+                    self.end(report.order, report.number);
+                    Heard::Orphan
+                }
+            };
+        };
+        let (life, seen) = self.open[place];
+        if report.number <= seen {
+            return Heard::Repeated;
+        }
+        let Some(next) = life.hear(&report.outcome) else {
+            return Heard::Impossible;
+        };
+        if let Life::Ended(_) = next {
+            self.open.remove(place);
+            self.end(report.order, report.number);
+        } else {
+            self.open[place] = (next, report.number);
+        }
+        Heard::News(next)
+    }
+
+    fn end(&mut self, id: OrderId, seen: u32) {
+        if self.ended.is_full() {
+            self.ended.remove(0);
+        }
+        let pushed = self.ended.push((id, seen));
+        debug_assert!(pushed.is_ok(), "room was made");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn order(id: u64) -> Order {
+        Order {
+            id: OrderId(id),
+            instrument: InstrumentId(0),
+            side: Side::Buy,
+            qty: Qty(10),
+            kind: Kind::Limit(Price(100)),
+            time_in_force: TimeInForce::Gtc,
+            sent: Time(1),
+            sent_double_mid: 200,
+            reason: Reason::Decision,
+        }
+    }
+
+    fn report(id: u64, number: u32, outcome: Outcome) -> Report {
+        Report {
+            order: OrderId(id),
+            instrument: InstrumentId(0),
+            number,
+            executed: Time(2),
+            outcome,
+        }
+    }
+
+    fn fill(qty: i64, left: i64) -> Outcome {
+        Outcome::Filled(Fill {
+            side: Side::Buy,
+            qty: Qty(qty),
+            left: Qty(left),
+            notional: Cash(qty),
+            worst: Price(100),
+            fee: Cash::ZERO,
+            maker: true,
+            synthetic: false,
+            spanned_gap: false,
+            queue_orders: 0,
+            split: Split::default(),
+        })
+    }
+
+    #[test]
+    fn an_order_lives_from_sent_to_filled() {
+        let mut orders = Orders::new();
+        orders.send(order(1)).expect("room");
+        assert_eq!(orders.send(order(1)), Err(Reject::DuplicateId));
+        assert_eq!(
+            orders.ask(OrderId(1), Asked::Cancel),
+            Err(Reject::UnknownOrder)
+        );
+        let news = orders.hear(&report(1, 1, Outcome::Acked));
+        assert!(matches!(news, Heard::News(Life::Resting(_))), "{news:?}");
+        assert_eq!(orders.pending(InstrumentId(0)), (Qty(10), Qty(0)));
+        orders.hear(&report(1, 2, fill(4, 6)));
+        assert_eq!(orders.hear(&report(1, 2, fill(4, 6))), Heard::Repeated);
+        assert_eq!(
+            orders.open().next().map(Life::name),
+            Some("partially filled")
+        );
+        orders.ask(OrderId(1), Asked::Cancel).expect("rests");
+        assert_eq!(orders.ask(OrderId(1), Asked::Replace), Err(Reject::Busy));
+        let Heard::News(Life::Ended(ended)) = orders.hear(&report(1, 3, fill(6, 0))) else {
+            panic!("filled before the cancel got there");
+        };
+        assert_eq!((ended.executed(), ended.how()), (Qty(10), End::Filled));
+        let refused = Outcome::Unchanged(Reject::UnknownOrder);
+        assert_eq!(orders.hear(&report(1, 4, refused)), Heard::Orphan);
+        assert_eq!(orders.hear(&report(1, 3, fill(6, 0))), Heard::Repeated);
+        assert_eq!(orders.send(order(1)), Err(Reject::DuplicateId));
+    }
+
+    #[test]
+    fn what_cannot_follow_changes_nothing() {
+        let mut orders = Orders::new();
+        orders.send(order(1)).expect("room");
+        let before = orders.clone();
+        assert_eq!(
+            orders.hear(&report(1, 1, Outcome::Canceled)),
+            Heard::Impossible
+        );
+        assert_eq!(orders, before);
+        orders.hear(&report(1, 1, Outcome::Acked));
+        let before = orders.clone();
+        assert_eq!(
+            orders.hear(&report(1, 2, Outcome::Acked)),
+            Heard::Impossible
+        );
+        assert_eq!(orders, before);
+    }
+
+    #[test]
+    fn an_order_whose_sending_was_lost_counts_once() {
+        let mut orders = Orders::new();
+        assert_eq!(orders.hear(&report(9, 2, fill(1, 0))), Heard::Orphan);
+        assert_eq!(orders.hear(&report(9, 2, fill(1, 0))), Heard::Repeated);
+        for id in 100..100 + 2 * MAX_ENDED as u64 {
+            assert_eq!(orders.hear(&report(id, 1, fill(1, 0))), Heard::Orphan);
+        }
+        assert_eq!(orders.ended.len(), MAX_ENDED);
+    }
+
+    #[test]
+    fn more_orders_than_fit_are_refused() {
+        let mut orders = Orders::new();
+        for id in 0..MAX_ORDERS as u64 {
+            orders.send(order(id)).expect("room");
+        }
+        assert!(orders.is_full());
+        assert_eq!(orders.send(order(999)), Err(Reject::Busy));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+        #[test]
+        fn whatever_is_heard_twice_counts_once(
+            parts in proptest::collection::vec((1_i64..5, 0_usize..3), 1..8)
+        ) {
+            let total: i64 = parts.iter().map(|(qty, _)| qty).sum();
+            let mut orders = Orders::new();
+            orders.send(Order { qty: Qty(total), ..order(1) }).expect("room");
+            let (mut left, mut counted) = (total, 0);
+            for (number, (qty, again)) in (1_u32..).zip(&parts) {
+                left -= qty;
+                for repetition in 0..=*again {
+                    let heard = orders.hear(&report(1, number, fill(*qty, left)));
+                    if repetition == 0 {
+                        counted += qty;
+                        prop_assert!(matches!(heard, Heard::News(_)));
+                    } else {
+                        prop_assert_eq!(heard, Heard::Repeated);
+                    }
+                }
+            }
+            prop_assert_eq!(counted, total);
+            prop_assert_eq!(orders.open().count(), 0);
+        }
+    }
 }
