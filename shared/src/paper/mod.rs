@@ -4,6 +4,9 @@
 //! level at their prices, pays the fee, and the answer travels back (response latency). Nothing is
 //! known before the answer is there. Latencies are sampled from a seed, so a replay repeats them.
 
+pub mod tape;
+mod wide;
+
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
