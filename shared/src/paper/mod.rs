@@ -5,6 +5,7 @@
 //! known before the answer is there. Latencies are sampled from a seed, so a replay repeats them.
 
 pub mod impact;
+pub mod synthetic;
 pub mod tape;
 mod wide;
 
