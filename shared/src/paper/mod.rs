@@ -7,6 +7,7 @@
 pub mod impact;
 pub mod synthetic;
 pub mod tape;
+pub mod toxicity;
 mod wide;
 
 use heapless::Vec;
