@@ -327,6 +327,9 @@ mod tests {
         assert_eq!(charge(&impact, Side::Sell, 120, 0, &tape), want);
         assert_eq!(charge(&impact, Side::Buy, 120, 1_000, &tape), want - 1_000);
         assert_eq!(charge(&impact, Side::Buy, 120, want + 1, &tape), 0);
+        let wild = self::tape(10_000, 1, 4);
+        let notional = 1_000_000 * 10_000;
+        assert_eq!(charge(&impact, Side::Buy, 1_000_000, 0, &wild), notional);
         let half = Impact::new(ImpactTerms {
             coefficient_ppm: 500_000,
             ..ImpactTerms::default()
