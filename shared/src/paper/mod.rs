@@ -4,6 +4,13 @@
 //! level at their prices, pays the fee, and the answer travels back (response latency). Nothing is
 //! known before the answer is there. Latencies are sampled from a seed, so a replay repeats them.
 
+pub mod funding;
+pub mod impact;
+pub mod synthetic;
+pub mod tape;
+pub mod toxicity;
+mod wide;
+
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
