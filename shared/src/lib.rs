@@ -19,6 +19,8 @@ pub mod ledger;
 pub mod num;
 pub mod order;
 pub mod paper;
+pub mod performance;
+pub mod positions;
 pub mod rand;
 pub mod record;
 pub mod risk;
