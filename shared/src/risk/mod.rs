@@ -5,6 +5,13 @@
 //! are made durable before they take effect: the engine asks for them (`Output::Mark`,
 //! `Output::Halt`) and changes only when they come back as events.
 
+pub mod breakers;
+pub mod correlation;
+pub mod gate;
+pub mod limits;
+pub mod sizing;
+pub mod state;
+
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Choice, PPM};

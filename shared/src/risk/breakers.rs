@@ -1,0 +1,1 @@
+//! Flash-crash windows, volatility and range of one instrument.

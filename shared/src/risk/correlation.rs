@@ -1,0 +1,1 @@
+//! Rolling correlation of all instruments, exact in its sums.
