@@ -7,10 +7,14 @@
 
 pub mod breakers;
 pub mod correlation;
+pub mod denial;
+mod exposure;
 pub mod gate;
 pub mod limits;
 pub mod sizing;
 pub mod state;
+pub mod table;
+mod watch;
 
 use serde::{Deserialize, Serialize};
 
