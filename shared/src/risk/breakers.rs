@@ -311,3 +311,140 @@ pub(super) const fn ms(nanoseconds: i64) -> i64 {
     }
     nanoseconds.unsigned_abs().div_ceil(MILLIS).cast_signed()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn see(track: &mut Track, at: u64, bid: i64, ask: i64, limits: &Limits) {
+        let seen = Observation {
+            at: Time(at),
+            bid: Price(bid),
+            ask: Price(ask),
+            bid_depth: Cash(7),
+            ask_depth: Cash(5),
+            updated: Time(at),
+            lag_ns: 0,
+        };
+        track.observe(&seen, limits);
+    }
+
+    #[test]
+    fn a_crash_is_measured_over_its_window_only() {
+        let limits = Limits::shipped();
+        let start = 1_000_000 * MINUTES;
+        let mut track = Track::default();
+        see(&mut track, start, 9_999, 10_001, &limits);
+        see(&mut track, start + 2 * MINUTES, 8_498, 8_499, &limits);
+        // From a bid of 9,999 to an ask of 8,499: 15.00 %.
+        assert_eq!((track.fast_bps, track.hour_bps), (1_500, 1_500));
+        see(&mut track, start + 6 * MINUTES, 8_498, 8_499, &limits);
+        assert_eq!((track.fast_bps, track.hour_bps), (0, 1_500));
+        see(&mut track, start + 66 * MINUTES, 8_498, 8_499, &limits);
+        assert_eq!(track.hour_bps, 0);
+        see(&mut track, start + 67 * MINUTES, 10_200, 10_201, &limits);
+        assert_eq!(track.fast_bps, 2_001, "a rise from the lowest ask");
+        let before = track.clone();
+        see(&mut track, start + 68 * MINUTES, 10_201, 10_200, &limits);
+        see(&mut track, start + 68 * MINUTES, 0, 10_200, &limits);
+        assert_eq!(track, before, "no market at all");
+    }
+
+    #[test]
+    fn a_spread_that_widens_is_no_crash() {
+        let limits = Limits::shipped();
+        let mut track = Track::default();
+        see(&mut track, DAY, 9_999, 10_001, &limits);
+        see(&mut track, DAY + SECONDS, 5_000, 15_000, &limits);
+        assert_eq!((track.fast_bps, track.spread_bps), (0, 10_000));
+        assert_eq!(track.depth, Cash(5));
+    }
+
+    const DAY: u64 = crate::time::DAYS;
+
+    #[test]
+    fn windows_stay_bounded() {
+        let limits = Limits::shipped();
+        let mut track = Track::default();
+        for second in 0..20_000 {
+            see(&mut track, DAY + second * SECONDS, 100, 101, &limits);
+        }
+        assert_eq!(
+            (track.fast.buckets.len(), track.hour.buckets.len()),
+            (31, 13)
+        );
+    }
+
+    #[test]
+    fn the_range_is_wilders() {
+        let limits = Limits {
+            atr_bar_s: 60,
+            ..Limits::shipped()
+        };
+        let mut track = Track::default();
+        let mut at = DAY;
+        // Fourteen bars of 1 % around 10,000, then one of 3 %.
+        for bar in 0..16 {
+            assert_eq!(track.atr_bps().is_some(), bar >= 15, "bar {bar}");
+            let half = if bar == 14 { 150 } else { 50 };
+            for mid in [10_000 - half, 10_000 + half, 10_000] {
+                see(&mut track, at, mid, mid, &limits);
+                at += 20 * SECONDS;
+            }
+        }
+        // (13 * 100 + 300) / 14 = 114.3; the first bar is measured against its own low.
+        assert_eq!(track.atr_bps(), Some(115));
+    }
+
+    #[test]
+    fn volatility_is_a_days() {
+        let limits = Limits::shipped();
+        let mut track = Track::default();
+        // Plus and minus 0.1 % a minute: 0.001 * sqrt(1440) = 3.79 % a day.
+        for minute in 0..=60 {
+            let at = DAY + minute * MINUTES;
+            let mid = if minute % 2 == 0 {
+                1_000_000
+            } else {
+                1_001_000
+            };
+            see(&mut track, at, mid, mid, &limits);
+            let moved = track.sample(Time(at), &limits);
+            assert_eq!(moved.is_some(), minute > 0);
+            assert_eq!(track.volatility_bps().is_some(), minute >= 30);
+        }
+        let got = track.volatility_bps().expect("enough samples");
+        assert!((379..=381).contains(&got), "{got}");
+        // Nothing was seen for two minutes: neither that sample nor the next has a return.
+        let late = DAY + 63 * MINUTES;
+        assert_eq!(track.sample(Time(late), &limits), None);
+        see(&mut track, late + MINUTES, 1_000_000, 1_000_000, &limits);
+        assert_eq!(track.sample(Time(late + MINUTES), &limits), None);
+        see(
+            &mut track,
+            late + 2 * MINUTES,
+            1_010_000,
+            1_010_000,
+            &limits,
+        );
+        assert_eq!(
+            track.sample(Time(late + 2 * MINUTES), &limits),
+            Some(1_000_000)
+        );
+    }
+
+    #[test]
+    fn funding_is_rounded_up_and_near_before_it_settles() {
+        let limits = Limits::shipped();
+        let at = Time(DAY);
+        let rate = Rate::new(-9_900_000_001, at.plus(600 * SECONDS));
+        assert_eq!(rate.bps, 100);
+        assert!(rate.is_near(at, &limits));
+        assert!(!rate.is_near(at.minus(1), &limits));
+        assert!(
+            !rate.is_near(at.plus(600 * SECONDS + 1), &limits),
+            "it is over"
+        );
+        assert!(!Rate::new(0, Time::UNKNOWN).is_near(at, &limits));
+    }
+}

@@ -322,3 +322,147 @@ impl Correlation {
 fn magnitude(coefficient: f64) -> i32 {
     libm::round(libm::fabs(coefficient) * 1e6) as i32
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Knuth's MMIX generator, cut to `[-10^6, 10^6]`.
+    fn series(mut seed: u64, count: usize) -> Vec<i64> {
+        let mut next = || {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            i64::try_from((seed >> 33) % 2_000_001).expect("small") - 1_000_000
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn agrees_with_numpy() {
+        // numpy 2.4.6: corrcoef over the last 120 of 200 samples of a, a + 2 b and b - 3 c; then of
+        // the first two with every third sample left out.
+        let (a, b, c) = (series(1, 200), series(2, 200), series(3, 200));
+        assert_eq!(a[..3], [-165_680, 943_607, -659_500]);
+        let mut whole = Correlation::new(3, |_, _| false);
+        let mut masked = Correlation::new(3, |_, _| false);
+        for i in 0..200 {
+            let (y, z) = (a[i] + 2 * b[i], b[i] - 3 * c[i]);
+            whole.push([Some(a[i]), Some(y), Some(z)]);
+            masked.push([Some(a[i]), Some(y).filter(|_| i % 3 != 0), None]);
+        }
+        for (i, j, expected) in [(0, 1, NUMPY_AB), (0, 2, NUMPY_AC), (2, 1, NUMPY_BC)] {
+            let got = whole.coefficient(i, j).expect("enough samples");
+            assert!((got - expected).abs() < 1e-12, "{i} {j}: {got}");
+        }
+        let got = masked.coefficient(0, 1).expect("80 common samples");
+        assert!((got - NUMPY_MASKED).abs() < 1e-12, "{got}");
+        assert_eq!(masked.coefficient(0, 2), None, "never a common sample");
+    }
+
+    const NUMPY_AB: f64 = 0.5545583006005713;
+    const NUMPY_AC: f64 = -0.024062307643932527;
+    const NUMPY_BC: f64 = 0.21407027026922343;
+    const NUMPY_MASKED: f64 = 0.568928180987552;
+
+    #[test]
+    fn groups_are_what_the_graph_connects() {
+        let (a, b) = (series(1, 60), series(2, 60));
+        let mut correlation = Correlation::new(5, |i, j| (i, j) == (3, 4) || (i, j) == (4, 3));
+        correlation.assume(700_000, 500_000);
+        assert_eq!(
+            correlation.groups(),
+            [0, 1, 2, 3, 3],
+            "only what is the same asset"
+        );
+        assert_eq!(correlation.magnitude(0, 1), 500_000, "assumed");
+        assert_eq!(correlation.magnitude(4, 3), PPM);
+        for i in 0..60 {
+            // 0 follows 2 inversely, 4 follows 2; 1 is on its own, and 3 never trades.
+            let row = [-a[i], b[i], a[i] + b[i] / 8, 0, a[i] - b[i] / 8];
+            correlation.push(row.map(Some));
+        }
+        assert_eq!(correlation.groups(), [0, 1, 0, 0, 0]);
+        assert_eq!(correlation.coefficient(3, 0), None, "it does not move");
+        assert!(correlation.coefficient(0, 2).expect("known") < -0.95);
+        assert!(correlation.magnitude(2, 0) > 950_000);
+        correlation.assume(1_000_000, 700_000);
+        assert_eq!(correlation.groups(), [0, 1, 2, 3, 3]);
+        correlation.clear();
+        assert_eq!(
+            (correlation.rows(), correlation.magnitude(0, 2)),
+            (0, 700_000)
+        );
+    }
+
+    /// Two passes over plain floats, as a textbook has it.
+    fn naive(rows: &[Vec<Option<i64>>], i: usize, j: usize) -> Option<f64> {
+        let newest = &rows[rows.len().saturating_sub(WINDOW)..];
+        #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
+        let common: Vec<(f64, f64)> = newest
+            .iter()
+            .filter_map(|row| Some((row[i]? as f64, row[j]? as f64)))
+            .collect();
+        if common.len() < usize::try_from(MIN_SAMPLES).expect("small") {
+            return None;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
+        let count = common.len() as f64;
+        let mean_x = common.iter().map(|(x, _)| x).sum::<f64>() / count;
+        let mean_y = common.iter().map(|(_, y)| y).sum::<f64>() / count;
+        let sum = |of: &dyn Fn(f64, f64) -> f64| -> f64 {
+            common.iter().map(|(x, y)| of(x - mean_x, y - mean_y)).sum()
+        };
+        let (xx, yy) = (sum(&|x, _| x * x), sum(&|_, y| y * y));
+        (xx > 1e-6 && yy > 1e-6).then(|| sum(&|x, y| x * y) / (xx * yy).sqrt())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
+        #[test]
+        fn equals_a_recomputation_and_survives_storage(
+            rows in proptest::collection::vec(
+                proptest::collection::vec(
+                    proptest::option::weighted(0.9, -20_000_000_i64..20_000_000), 4),
+                1..300),
+            stored in 0_usize..300,
+        ) {
+            let mut correlation = Correlation::new(4, |_, _| false);
+            for (place, row) in rows.iter().enumerate() {
+                if place == stored {
+                    let bytes = postcard::to_allocvec(&correlation).expect("plain data");
+                    let again: Correlation = postcard::from_bytes(&bytes).expect("as written");
+                    prop_assert_eq!(&again, &correlation);
+                    correlation = again;
+                }
+                correlation.push(row.iter().copied());
+            }
+            for i in 0..4 {
+                for j in i + 1..4 {
+                    let (got, expected) = (correlation.coefficient(i, j), naive(&rows, i, j));
+                    match (got, expected) {
+                        (Some(got), Some(expected)) => {
+                            prop_assert!((got - expected).abs() < 1e-9, "{} {}", got, expected);
+                        }
+                        (got, expected) => prop_assert_eq!(got, expected),
+                    }
+                    prop_assert_eq!(got, correlation.coefficient(j, i));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_another_shape_are_refused() {
+        let mut correlation = Correlation::new(2, |_, _| false);
+        correlation.push([Some(2 * RETURN_ONE), None]);
+        assert_eq!(correlation.sums[0].count, 0);
+        let mut stored = Stored::from(correlation.clone());
+        assert_eq!(stored.rows[0].returns, [100_000_000, 0], "cut");
+        stored.rows[0].returns.pop();
+        assert!(Correlation::try_from(stored).is_err());
+    }
+}

@@ -281,10 +281,12 @@ pub(super) fn tightest(
             .affordable(room, order.price)
             .saturating_sub(pending);
         if qty < tight.qty {
+            let left = i128::from(account.cash.0) - totals.buys;
+            let tolerated = i128::from(BPS - limits.breach_tolerance_bps);
             tight = Bound {
                 denial: Denial::CashReserve,
                 qty,
-                breached: false,
+                breached: left * i128::from(BPS) < reserve * tolerated,
             };
         }
     }

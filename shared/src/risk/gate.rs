@@ -726,3 +726,8 @@ pub(super) fn stop_bps(limits: &Limits, track: &Track) -> i64 {
     let wide = saturate(atr * i128::from(limits.atr_multiple_bps) / i128::from(BPS));
     limits.stop_loss_bps.max(wide).min(BPS)
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

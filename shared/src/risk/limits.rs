@@ -536,3 +536,114 @@ impl Limits {
 pub fn key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+    use crate::instrument::Venue;
+
+    fn of(base: &str) -> Instrument {
+        let plain = Instrument::unknown(Venue::Kraken, "T").expect("short");
+        Instrument {
+            base: String::try_from(base).expect("short"),
+            ..plain
+        }
+    }
+
+    #[test]
+    fn what_is_shipped_passes_and_is_listed() {
+        let limits = Limits::shipped();
+        assert_eq!(limits.check(&[of("BTC"), of("XYZ")]), Ok(()));
+        assert_eq!(limits.sectors.name_of("DOGE"), "meme");
+        assert_eq!(limits.sectors.of("BTC"), Some(0));
+        assert_eq!(limits.sectors.name_of("XYZ"), OTHER);
+        for entry in KEYS {
+            assert_eq!(
+                limits.get(entry.name),
+                Some(entry.default),
+                "{}",
+                entry.name
+            );
+            assert!(entry.about.ends_with('.'), "{}", entry.name);
+            assert_eq!(key(entry.name), Some(entry));
+        }
+        assert_eq!(limits.get("method"), None);
+        for method in Method::ALL {
+            assert_eq!(Method::from_name(method.name()), Some(method));
+        }
+    }
+
+    #[test]
+    fn every_key_is_set_by_its_name_and_refused_outside_its_range() {
+        for key in KEYS {
+            for value in [key.low - 1, key.high + 1] {
+                let mut limits = Limits::shipped();
+                limits.set(key.name, value).expect("a known name");
+                assert_eq!(limits.get(key.name), Some(value));
+                let error = limits.check(&[]).expect_err("out of range");
+                assert_eq!(error, LimitError::Range { key, value });
+                assert!(error.to_string().starts_with(key.name), "{error}");
+            }
+        }
+        let unknown = Limits::shipped().set("nonsense", 1);
+        assert_eq!(unknown, Err(LimitError::Unknown));
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for &(lower, upper) in ORDERED {
+            let mut limits = Limits::shipped();
+            let above = limits.get(upper).expect("known") + 1;
+            limits.set(lower, above).expect("known");
+            let error = limits.check(&[]).expect_err("the wrong way around");
+            assert_eq!(error, LimitError::Order { lower, upper });
+        }
+        let text = LimitError::Order {
+            lower: "daily_stop_bps",
+            upper: "daily_halt_bps",
+        };
+        assert_eq!(
+            text.to_string(),
+            "daily_stop_bps exceeds daily_halt_bps, so that daily_halt_bps would act first: lower \
+             daily_stop_bps or raise daily_halt_bps"
+        );
+    }
+
+    #[test]
+    fn a_sector_needs_one_cap() {
+        let other = SectorName::try_from(OTHER).expect("short");
+        let mut sectors = Sectors::shipped();
+        sectors.caps.pop();
+        let error = sectors
+            .check(&[of("XYZ")])
+            .expect_err("no cap for the rest");
+        assert_eq!(error, LimitError::NoCap { sector: other });
+        assert_eq!(sectors.check(&[of("BTC")]), Ok(()));
+        assert_eq!(
+            error.to_string(),
+            "sector other has no cap: write a cap for it, or assign its assets to another"
+        );
+        let gone = sectors.caps.remove(0);
+        assert_eq!(
+            sectors.check(&[]),
+            Err(LimitError::NoCap { sector: gone.name })
+        );
+
+        let mut sectors = Sectors::shipped();
+        sectors.caps[1].name = sectors.caps[0].name.clone();
+        let sector = sectors.caps[0].name.clone();
+        assert_eq!(sectors.check(&[]), Err(LimitError::SectorTwice { sector }));
+        let mut sectors = Sectors::shipped();
+        sectors.assets[1].0 = sectors.assets[0].0.clone();
+        let asset = sectors.assets[0].0.clone();
+        assert_eq!(sectors.check(&[]), Err(LimitError::AssetTwice { asset }));
+        for cap_bps in [-1, 10_001] {
+            let mut sectors = Sectors::shipped();
+            sectors.caps[0].cap_bps = cap_bps;
+            let sector = sectors.caps[0].name.clone();
+            assert_eq!(sectors.check(&[]), Err(LimitError::Cap { sector, cap_bps }));
+        }
+    }
+}

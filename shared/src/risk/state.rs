@@ -186,3 +186,40 @@ pub const fn week(at: Time) -> Time {
     let since_monday = (days + 3) % 7;
     Time(days.saturating_sub(since_monday) * DAYS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_week_starts_on_monday() {
+        // 2026-10-05 is a Monday (`date -d 2026-10-05 +%u` prints 1).
+        let monday = Time::from_rfc3339("2026-10-05T00:00:00Z").expect("a date");
+        assert_eq!(week(monday), monday);
+        assert_eq!(week(monday.plus(7 * DAYS - 1)), monday);
+        assert_eq!(week(monday.minus(1)), monday.minus(7 * DAYS));
+        assert_eq!(week(Time(DAYS)), Time::UNKNOWN, "before the first Monday");
+    }
+
+    #[test]
+    fn a_restriction_ends_with_its_cool_off() {
+        let mut restriction = Restriction {
+            scope: Scope::Portfolio,
+            level: Level::Reducing,
+            cause: Cause::Losses,
+            since: Time(5),
+            until: Some(Time(9)),
+            flatten: false,
+        };
+        assert!(restriction.holds(Time(8)) && !restriction.holds(Time(9)));
+        restriction.until = None;
+        assert!(restriction.holds(Time(u64::MAX)));
+    }
+
+    #[test]
+    fn codes_differ() {
+        let mut codes = Cause::ALL.map(Cause::code);
+        codes.sort_unstable();
+        assert!(codes.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+}
