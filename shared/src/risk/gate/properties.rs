@@ -55,7 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(id, buy, qty, above)| Step::Admit { id, buy, qty, above }),
         8 => (id.clone(), 1..=100_i64).prop_map(|(id, percent)| Step::Fill { id, percent }),
         2 => id.clone().prop_map(|id| Step::Cancel { id }),
-        4 => (id, -400..400_i64, 0..90_i64)
+        6 => (id, -900..900_i64, 0..90_i64)
             .prop_map(|(id, bps, spread_bps)| Step::Move { id, bps, spread_bps }),
         6 => (1..120_u64, prop::bool::weighted(0.8))
             .prop_map(|(seconds, comes_back)| Step::Pulse { seconds, comes_back }),
@@ -80,7 +80,7 @@ struct World {
 const FEE_PPM: i64 = 1_000;
 
 impl World {
-    fn new(method: u8, cut: [i64; 4]) -> Self {
+    fn new(method: u8, cut: [i64; 5]) -> Self {
         let mut limits = Limits {
             method: crate::risk::limits::Method::ALL[usize::from(method)],
             base_size_bps: 2_500,
@@ -89,6 +89,7 @@ impl World {
             exposure_cap_bps: cut[1],
             correlated_cap_bps: cut[2],
             heat_cap_bps: cut[3],
+            cash_reserve_bps: cut[4],
             atr_bar_s: 60,
             min_depth: Cash::ZERO,
             ..Limits::shipped()
@@ -110,7 +111,17 @@ impl World {
             mark: Mark::new(equity),
             killed: false,
         };
-        world.pulse(true);
+        // ETH and DOGE move together, the others each on its own.
+        for minute in 0..40 {
+            let wave = |period: i64| 1_000 * (minute % period - period / 2);
+            let waves = [wave(2), wave(7), wave(7), wave(3), wave(5)];
+            for (held, wave) in world.held.iter_mut().zip(waves) {
+                (held.bid, held.ask) = (Price(1_000_000 + wave), Price(1_000_000 + wave));
+            }
+            world.at = world.at.plus(MINUTES);
+            world.pulse(true);
+        }
+        assert_eq!(world.connected(1), [false, true, true, false, false]);
         world
     }
 
@@ -227,10 +238,10 @@ impl World {
             .gate
             .level(InstrumentId(u16::try_from(id).expect("small")), self.at);
         prop_assert_eq!(level, Level::Active);
-        self.check_caps(id)
+        self.check_caps(id, approved.side)
     }
 
-    fn check_caps(&self, id: usize) -> Result<(), TestCaseError> {
+    fn check_caps(&self, id: usize, side: Side) -> Result<(), TestCaseError> {
         let limits = self.gate.limits();
         let equity = i128::from(self.equity().0);
         let worst = |held: &Held| -> i128 {
@@ -259,11 +270,17 @@ impl World {
             let value = |held: &Held| i128::from(signed(held)) * i128::from(held.ask.0);
             self.held.iter().map(value).sum()
         };
-        // The direction in which the order went is the one that it may not bring beyond the cap; the
-        // other may be beyond it by price moves alone.
-        let long = net(&|held| held.qty.0 + held.buying.0);
-        let short = net(&|held| held.selling.0 - held.qty.0);
-        within("net", long.min(short).max(0), limits.exposure_cap_bps)?;
+        // The direction of the order; the other may be beyond its cap by price moves alone.
+        let towards = match side {
+            Side::Buy => net(&|held| held.qty.0 + held.buying.0),
+            Side::Sell => net(&|held| held.selling.0 - held.qty.0),
+        };
+        within("net", towards, limits.exposure_cap_bps)?;
+        if side == Side::Buy {
+            let left = i128::from(self.cash) - net(&|held| held.buying.0);
+            let reserve = equity * i128::from(limits.cash_reserve_bps);
+            prop_assert!(left * 10_000 >= reserve, "cash {} of {}", left, equity);
+        }
         let table = instruments();
         let sector = |i: usize| limits.sectors.of(&table[i].base).expect("all have one");
         let cap = limits.sectors.caps[sector(id)].cap_bps;
@@ -482,7 +499,7 @@ proptest! {
     #[test]
     fn no_sequence_of_approvals_exceeds_a_limit(
         method in 0..4_u8,
-        cut in [3_000..=10_000_i64, 2_000..=10_000_i64, 2_000..=10_000_i64, 100..=800_i64],
+        cut in [3_000..=10_000_i64, 2_000..=10_000_i64, 2_000..=10_000_i64, 100..=800_i64, 0..=8_000_i64],
         steps in proptest::collection::vec(step(), 1..120),
     ) {
         let mut world = World::new(method, cut);
@@ -493,7 +510,7 @@ proptest! {
 
     #[test]
     fn what_was_asked_and_lost_is_asked_again(equity in 1..20_000_i64, minutes in 0..20_000_u64) {
-        let mut world = World::new(0, [9_500, 8_000, 6_000, 600]);
+        let mut world = World::new(0, [9_500, 8_000, 6_000, 600, 1_000]);
         world.cash = equity * Cash::ONE.0;
         world.at = world.at.plus(minutes * MINUTES);
         let account = |world: &World| (Cash(world.cash), world.at, world.held.clone());
