@@ -656,10 +656,11 @@ impl Gate {
     }
 
     /// The distance to an instrument's stop in basis points, as portfolio heat counts it: its
-    /// stop-loss, or its ATR stop when that is wider.
+    /// stop-loss, or its ATR stop when that is wider; all of it for one that the gate does not know.
     #[must_use]
     pub fn stop_bps(&self, id: InstrumentId) -> i64 {
-        stop_bps(&self.limits, &self.tracks[id.index()])
+        let track = self.tracks.get(id.index());
+        track.map_or(BPS, |track| stop_bps(&self.limits, track))
     }
 
     /// The restrictions that were not lifted; those with an end may have passed it.
@@ -729,5 +730,7 @@ pub(super) fn stop_bps(limits: &Limits, track: &Track) -> i64 {
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod restrictions;
 #[cfg(test)]
 mod tests;
