@@ -5,6 +5,17 @@
 //! are made durable before they take effect: the engine asks for them (`Output::Mark`,
 //! `Output::Halt`) and changes only when they come back as events.
 
+pub mod breakers;
+pub mod correlation;
+pub mod denial;
+mod exposure;
+pub mod gate;
+pub mod limits;
+pub mod sizing;
+pub mod state;
+pub mod table;
+mod watch;
+
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Choice, PPM};
