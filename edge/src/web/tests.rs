@@ -671,15 +671,14 @@ async fn the_page_of_risk_puts_first_what_is_tripped() {
         "until <time",
         "7 active",
         "Head-room",
-        "−1.4\u{a0}bps",
+        "\u{2212}1.4\u{a0}bps",
         "≥\u{a0}0.55",
         "not known yet",
         "2 of 5",
         "position_cap",
         "The spread is too wide",
     ] {
-        let wanted = wanted.replace('−', "\u{2212}");
-        assert!(body.contains(&wanted), "the page of risk lacks {wanted}");
+        assert!(body.contains(wanted), "the page of risk lacks {wanted}");
     }
 }
 

@@ -96,8 +96,9 @@ pub(super) fn fills(dice: &mut Dice, now: u64) -> Vec<Fill> {
             } else {
                 base - i * 97 * SECOND - dice.below(60) * SECOND
             };
-            let adverse_bps =
-                std::array::from_fn(|k| (i > 0 || k < 2).then(|| adverse * (k as f64 + 0.6) * 0.8));
+            let adverse_bps = std::array::from_fn(|k| {
+                (i > 0 || k < 2).then_some(adverse * (k as f64 + 0.6) * 0.8)
+            });
             let late = adverse_bps[2].unwrap_or(0.0);
             Fill {
                 ns,

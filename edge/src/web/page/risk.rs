@@ -162,6 +162,10 @@ fn used(h: &mut Html, x: &Limit) {
 /// Violations in the window that shuts the desk down.
 pub(super) fn violations(h: &mut Html, s: &Snapshot) {
     let v = &s.risk.violations;
+    if v.most == 0 && v.total == 0 {
+        put!(h; r#"<p class="none">Violations are not counted yet.</p>"#);
+        return;
+    }
     let tone = match v.count {
         0 => Tone::Good,
         n if v.most > 0 && n >= v.most => Tone::Bad,
@@ -170,7 +174,7 @@ pub(super) fn violations(h: &mut Html, s: &Snapshot) {
     let count = format!("{} of {}", v.count, v.most);
     put!(h; r#"<p class="check">"# [badge(h, tone, &count)] r#" <span class="quiet">in the last "#
         (duration_s(v.window_s)) "; " (v.most) " shut the desk down. "
-        (int(v.total)) " since start</span></p>");
+        r#"<span class="nowrap">"# (int(v.total)) " since start</span></span></p>");
     if v.recent.is_empty() {
         return;
     }

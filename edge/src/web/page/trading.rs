@@ -11,7 +11,7 @@ use super::{
 use crate::web::{
     chart,
     html::{Html, UNKNOWN, duration, exact, fixed, int, plain, put, signed, with_unit},
-    snapshot::{DIFFERENCES, FILLS, Fill, ORDERS, Order, Queue, Snapshot},
+    snapshot::{DIFFERENCES, FILLS, Fill, FillCounts, ORDERS, Order, Queue, Snapshot},
 };
 
 const NS_PER_MS: u64 = 1_000_000;
@@ -185,10 +185,12 @@ pub(super) fn fills(h: &mut Html, s: &Snapshot) {
         text("Reason"),
     ];
     let c = &s.fill_counts;
-    put!(h; r#"<p class="note">Since start: "# (int(c.maker)) " as maker, " (int(c.taker))
-        " as taker, " (int(c.toxic)) " toxic, " (int(c.synthetic))
-        " against a synthetic book. The split is in " (or_dash(&s.account.currency))
-        ": earned is positive, paid negative.</p>");
+    if *c != FillCounts::default() {
+        put!(h; r#"<p class="note">Since start: "# (int(c.maker)) " as maker, " (int(c.taker))
+            " as taker, " (int(c.toxic)) " toxic, " (int(c.synthetic))
+            " against a synthetic book. The split is in " (or_dash(&s.account.currency))
+            ": earned is positive, paid negative.</p>");
+    }
     let shown = &s.fills[..s.fills.len().min(FILLS)];
     table(
         h,
