@@ -71,6 +71,7 @@ impl Recent {
                 fee: cash(fill.fee),
                 slippage_bps: (fill.sent_double_mid > 0).then_some(worse),
                 reason: "decision".to_owned(),
+                ..web::Fill::default()
             },
         );
     }
@@ -372,10 +373,9 @@ fn orders(engine: &Engine, now: Time) -> Vec<web::Order> {
                 side: order.side.name().to_owned(),
                 kind: "market".to_owned(),
                 qty: instrument.qty_text(order.qty).to_string(),
-                price: None,
                 state: "sent".to_owned(),
                 age_ms: now.since(order.sent).unsigned_abs() / MILLIS,
-                queue: None,
+                ..web::Order::default()
             }
         })
         .collect()

@@ -3,7 +3,7 @@
 
 use super::{
     html::{Html, UNKNOWN, clock_short, day_clock, fixed, money, put, signed, stamp},
-    snapshot::Account,
+    snapshot::{Account, Queue},
 };
 
 const WIDTH: f64 = 1000.0;
@@ -13,6 +13,8 @@ const BANDS: usize = 4;
 /// A hole in time this many times the usual step is drawn as a hole.
 const HOLE: u64 = 4;
 const DAY_NS: u64 = 86_400_000_000_000;
+/// Width of the wider bars.
+const WIDE: f64 = 90.0;
 
 /// The scale of the vertical axis: a round step, and bounds that are multiples of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -188,6 +190,45 @@ pub(super) fn fullness(h: &mut Html, depth: u64, capacity: u64) {
     let class = if share > 0.5 { "ask" } else { "bid" };
     bar(h, "M0,5h60", class, 0.0, share * 60.0);
     put!(h; " " (format_args!("{:.0}\u{a0}%", share * 100.0)));
+}
+
+/// A place in a queue: from the front (left) to what was ahead on joining (right), the range between
+/// both bounds, and a mark at the estimate.
+pub(super) fn queue(h: &mut Html, queue: &Queue) {
+    let joined = queue.joined.filter(|v| v.is_finite()).unwrap_or(0.0);
+    let whole = queue.pessimistic.max(queue.estimate).max(joined);
+    let at = |value: f64| {
+        if whole > 0.0 {
+            (value / whole).clamp(0.0, 1.0) * WIDE
+        } else {
+            0.0
+        }
+    };
+    let (low, high) = (at(queue.optimistic), at(queue.pessimistic));
+    let mark = at(queue.estimate).clamp(1.0, WIDE - 1.0);
+    // A range of nothing is still a place.
+    let width = (high - low).max(1.0).min(WIDE - low.min(WIDE - 1.0));
+    put!(h; r#"<svg class="bar wide" viewBox="0 0 90 12" aria-hidden="true"><path class="rule" d="M.5,1v10M.5,6h89M89.5,1v10"/>"#
+        r#"<rect class="range" y="3" height="6" x=""# (format_args!("{:.1}", low.min(WIDE - 1.0)))
+        r#"" width=""# (format_args!("{width:.1}")) r#""/><rect class="mark" y="0" height="12" width="2" x=""#
+        (format_args!("{:.1}", mark - 1.0)) r#""/></svg>"#);
+}
+
+/// How much of a limit is used, as a bar: the tick near its end is the limit itself.
+pub(super) fn used(h: &mut Html, used: Option<f64>, tripped: bool) {
+    /// Where the limit stands, so that what is beyond it can be seen.
+    const LIMIT_AT: f64 = 75.0;
+    let Some(used) = used.filter(|v| v.is_finite()) else {
+        return;
+    };
+    let class = match used {
+        _ if tripped => "over",
+        u if u >= 0.8 => "ask",
+        _ => "bid",
+    };
+    let width = (used * LIMIT_AT).clamp(0.0, WIDE);
+    put!(h; r#"<svg class="bar wide" viewBox="0 0 90 12" aria-hidden="true"><path class="rule" d="M0,6h90"/><rect y="3" height="6" x="0" class=""#
+        (class) r#"" width=""# (format_args!("{width:.1}")) r#""/><path class="tick" d="M75,0v12"/></svg>"#);
 }
 
 /// A bar of 60 by 10 with its rule.

@@ -1,5 +1,7 @@
 //! An invented snapshot with every kind of content, for tests and for looking at the page.
 
+mod trading;
+
 use super::snapshot::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -84,8 +86,15 @@ impl Snapshot {
         };
         snapshot.account = account(seed, now);
         snapshot.positions = positions(&mut Dice(seed ^ tick));
-        snapshot.orders = orders(tick);
-        snapshot.fills = fills(&mut Dice(seed), now);
+        snapshot.orders = trading::orders(tick);
+        snapshot.fills = trading::fills(&mut Dice(seed), now);
+        snapshot.fill_counts = trading::fill_counts(tick);
+        snapshot.attribution = trading::attribution();
+        snapshot.performance = trading::performance(started);
+        snapshot.funding = trading::funding();
+        snapshot.risk = trading::risk(now);
+        snapshot.reconciliation = trading::reconciliation(now, tick);
+        snapshot.paper = trading::paper();
         snapshot.decisions = decisions(&mut Dice(seed + 1), now);
         snapshot.venues = venues(&mut Dice(seed ^ tick), now, tick);
         snapshot.books = books(&mut Dice(seed.wrapping_add(tick)), now, tick);
@@ -153,58 +162,6 @@ fn positions(dice: &mut Dice) -> Vec<Position> {
                 mark: (venue != 2).then_some(mark),
                 unrealised: (venue != 2).then_some(sign * quantity * (mark - base)),
                 notional: (venue != 2).then_some(quantity * mark),
-            }
-        })
-        .collect()
-}
-
-fn orders(tick: u64) -> Vec<Order> {
-    vec![
-        Order {
-            id: "b7-000412".to_owned(),
-            instrument: "BTC/USD".to_owned(),
-            side: "buy".to_owned(),
-            kind: "limit".to_owned(),
-            qty: "0.0031".to_owned(),
-            price: Some("64198.7".to_owned()),
-            state: "resting".to_owned(),
-            age_ms: 3_140 + tick * 250,
-            queue: Some([0.4127, 1.8825]),
-        },
-        Order {
-            id: "b7-000413".to_owned(),
-            instrument: "SOL/USD".to_owned(),
-            side: "sell".to_owned(),
-            kind: "market".to_owned(),
-            qty: "0.45".to_owned(),
-            price: None,
-            state: "sent".to_owned(),
-            age_ms: 38,
-            queue: None,
-        },
-    ]
-}
-
-fn fills(dice: &mut Dice, now: u64) -> Vec<Fill> {
-    let base = now / (60 * SECOND) * 60 * SECOND;
-    (0..FILLS as u64)
-        .map(|i| {
-            let (instrument, price) = INSTRUMENTS[dice.below(4) as usize];
-            Fill {
-                ns: base - i * 97 * SECOND - dice.below(60) * SECOND,
-                instrument: instrument.to_owned(),
-                side: if dice.below(2) == 0 { "buy" } else { "sell" }.to_owned(),
-                qty: format!("{:.4}", 120.0 / price * (0.5 + dice.unit())),
-                price: format!("{:.4}", price * (1.0 + 0.001 * dice.swing())),
-                fee: 0.06 + 0.12 * dice.unit(),
-                slippage_bps: (i % 11 != 4).then_some(1.9 * dice.swing() + 0.4),
-                reason: match dice.below(4) {
-                    0 => "imbalance above threshold",
-                    1 => "signal reversed",
-                    2 => "take profit",
-                    _ => "stop loss",
-                }
-                .to_owned(),
             }
         })
         .collect()

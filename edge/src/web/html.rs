@@ -198,9 +198,19 @@ pub(super) fn significant(value: Option<f64>) -> String {
     fixed(value, decimals)
 }
 
+/// As [`significant`], without the zeros at the end: for limits and bounds, which are round.
+pub(super) fn plain(value: Option<f64>) -> String {
+    let text = significant(value);
+    if text.contains('.') && !text.contains('e') {
+        let text = text.trim_end_matches('0').trim_end_matches('.');
+        return text.to_owned();
+    }
+    text
+}
+
 /// A value with its unit, or an em dash alone.
 pub(super) fn with_unit(text: String, unit: &str) -> String {
-    if text == UNKNOWN {
+    if text == UNKNOWN || unit.is_empty() {
         text
     } else {
         format!("{text}\u{a0}{unit}")
@@ -346,6 +356,12 @@ mod tests {
         assert_eq!(signed(Some(-1234.5), 1), "\u{2212}1,234.5");
         assert_eq!(price(Some(0.012345678)), "0.012346");
         assert_eq!(significant(Some(-0.00001234)), "\u{2212}1.23e\u{2212}5");
+        assert_eq!(plain(Some(25.0)), "25");
+        assert_eq!(plain(Some(10_000.0)), "10,000");
+        assert_eq!(plain(Some(-1.4)), "\u{2212}1.4");
+        assert_eq!(plain(Some(0.0)), "0");
+        assert_eq!(plain(Some(0.00001)), "1.00e\u{2212}5");
+        assert_eq!(plain(None), "—");
         assert_eq!(exact("64213.4000"), "64,213.4000");
         assert_eq!(exact("-1234"), "\u{2212}1,234");
         assert_eq!(exact("about 1234"), "about 1234");

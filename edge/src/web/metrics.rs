@@ -4,7 +4,7 @@
 //! Base units only: seconds, bytes, ratios. Counters end in `_total`. A value that is not known has
 //! no sample: a missing sample is honest, a zero is not.
 
-use super::snapshot::Snapshot;
+use super::snapshot::{Bound, Figures, Order, Snapshot, TradingState};
 use std::fmt::Write;
 
 /// The content type of the format.
@@ -78,6 +78,10 @@ pub(super) fn render(s: &Snapshot, silent_s: u64) -> String {
     };
     state(&mut m, s, silent_s);
     account(&mut m, s);
+    trading(&mut m, s);
+    results(&mut m, s);
+    risk(&mut m, s);
+    reconciliation(&mut m, s);
     venues(&mut m, s);
     books(&mut m, s);
     system(&mut m, s);
@@ -197,6 +201,261 @@ fn account(m: &mut Families, s: &Snapshot) {
     }
     m.gauge("tickerml_open_orders", "Working orders.")
         .one(Some(s.orders.len() as f64));
+}
+
+fn trading(m: &mut Families, s: &Snapshot) {
+    m.gauge("tickerml_orders", "Working orders by state.");
+    for state in Order::STATES {
+        let count = s.orders.iter().filter(|o| o.state == state).count();
+        m.sample(&[("state", state)], Some(count as f64));
+    }
+    m.counter(
+        "tickerml_fills_total",
+        "Fills, by whether they made or took.",
+    );
+    for (role, count) in [
+        ("maker", s.fill_counts.maker),
+        ("taker", s.fill_counts.taker),
+    ] {
+        m.sample(&[("role", role)], Some(count as f64));
+    }
+    m.counter("tickerml_toxic_fills_total", "Fills marked as toxic.")
+        .one(Some(s.fill_counts.toxic as f64));
+    m.counter(
+        "tickerml_synthetic_fills_total",
+        "Fills against a book made up from bars.",
+    )
+    .one(Some(s.fill_counts.synthetic as f64));
+    let each = |m: &mut Families, value: &dyn Fn(&super::snapshot::PaperTerms) -> Option<f64>| {
+        for p in &s.paper {
+            m.sample(&[("venue", &p.venue)], value(p));
+        }
+    };
+    m.gauge(
+        "tickerml_paper_maker_fee_ratio",
+        "Fee of a fill that rested, as a fraction of its amount; negative is a rebate.",
+    );
+    each(m, &|p| p.maker_fee_bps.map(|v| v / 1e4));
+    m.gauge(
+        "tickerml_paper_taker_fee_ratio",
+        "Fee of a fill that took, as a fraction of its amount.",
+    );
+    each(m, &|p| p.taker_fee_bps.map(|v| v / 1e4));
+    m.summary(
+        "tickerml_paper_round_trip_seconds",
+        "Measured round trips that the paper venue's latency is drawn from.",
+    );
+    for p in &s.paper {
+        for (quantile, ms) in [("0.5", p.round_trip_p50_ms), ("0.99", p.round_trip_p99_ms)] {
+            let labels = [("venue", p.venue.as_str()), ("quantile", quantile)];
+            m.sample(&labels, ms.map(|ms| ms / 1e3));
+        }
+    }
+    m.gauge(
+        "tickerml_funding_paid",
+        "Funding paid, in the currency of account; negative is income.",
+    );
+    for f in &s.funding {
+        m.sample(
+            &[("venue", &f.venue), ("instrument", &f.instrument)],
+            Some(f.paid),
+        );
+    }
+}
+
+fn results(m: &mut Families, s: &Snapshot) {
+    let a = &s.attribution;
+    m.gauge(
+        "tickerml_attributed_profit",
+        "Profit by effect, in the currency of account; what was paid is negative.",
+    );
+    for (effect, amount) in a.total.iter().flat_map(|total| total.effects()) {
+        m.sample(&[("effect", effect)], Some(amount));
+    }
+    m.gauge(
+        "tickerml_instrument_attributed_profit",
+        "Profit by instrument and effect, in the currency of account.",
+    );
+    for row in &a.by_instrument {
+        for (effect, amount) in row.effects() {
+            let labels = [
+                ("venue", row.venue.as_str()),
+                ("instrument", &row.name),
+                ("effect", effect),
+            ];
+            m.sample(&labels, Some(amount));
+        }
+    }
+    m.gauge(
+        "tickerml_ledger_profit",
+        "Equity less the capital put in, in the currency of account.",
+    )
+    .one(a.ledger_profit);
+    m.gauge(
+        "tickerml_attribution_difference",
+        "Sum of the effects less the profit of the ledger; anything but 0 is a fault.",
+    )
+    .one(a.difference());
+    let percent = |v: Option<f64>| v.map(|v| v / 100.0);
+    let f: &Figures = &s.performance.portfolio;
+    for (name, help, value) in [
+        (
+            "tickerml_return_ratio",
+            "Return on the capital put in.",
+            percent(f.return_pct),
+        ),
+        (
+            "tickerml_sharpe_ratio",
+            "Sharpe ratio, annualised.",
+            f.sharpe,
+        ),
+        (
+            "tickerml_sortino_ratio",
+            "Sortino ratio, annualised.",
+            f.sortino,
+        ),
+        (
+            "tickerml_calmar_ratio",
+            "Annual return over the deepest drawdown.",
+            f.calmar,
+        ),
+        (
+            "tickerml_max_drawdown_ratio",
+            "Deepest drawdown.",
+            percent(f.max_drawdown_pct),
+        ),
+        (
+            "tickerml_max_drawdown_seconds",
+            "Longest time below a high-water mark.",
+            f.max_drawdown_s.map(|v| v as f64),
+        ),
+        (
+            "tickerml_value_at_risk_ratio",
+            "Value at risk at 95 %.",
+            percent(f.var_95_pct),
+        ),
+        (
+            "tickerml_expected_shortfall_ratio",
+            "Expected shortfall at 95 %.",
+            percent(f.cvar_95_pct),
+        ),
+        (
+            "tickerml_win_ratio",
+            "Share of the closed trades that gained.",
+            f.win_rate,
+        ),
+        (
+            "tickerml_profit_factor",
+            "What winners gained over what losers lost.",
+            f.profit_factor,
+        ),
+        (
+            "tickerml_turnover_ratio",
+            "What was traded over the capital put in.",
+            f.turnover,
+        ),
+        (
+            "tickerml_exposure_ratio",
+            "Mean gross exposure over equity.",
+            percent(f.exposure_pct),
+        ),
+    ] {
+        m.gauge(name, help).one(value);
+    }
+}
+
+fn risk(m: &mut Families, s: &Snapshot) {
+    m.gauge(
+        "tickerml_restrictions",
+        "Scopes of risk that are not plainly active, by kind and state.",
+    );
+    for scope in ["portfolio", "venue", "instrument"] {
+        for state in TradingState::ALL
+            .iter()
+            .filter(|x| **x != TradingState::Active)
+        {
+            let here = s.risk.restricted();
+            let count = here
+                .filter(|x| x.scope == scope && x.state == *state)
+                .count();
+            m.sample(
+                &[("scope", scope), ("state", state.name())],
+                Some(count as f64),
+            );
+        }
+    }
+    let each = |m: &mut Families, value: &dyn Fn(&super::snapshot::Limit) -> Option<f64>| {
+        for x in &s.risk.limits {
+            let bound = match x.bound {
+                Bound::Most => "most",
+                Bound::Least => "least",
+            };
+            let labels = [
+                ("code", x.code.as_str()),
+                ("scope", &x.scope),
+                ("unit", &x.unit),
+                ("bound", bound),
+            ];
+            m.sample(&labels, value(x));
+        }
+    };
+    m.gauge(
+        "tickerml_limit_value",
+        "Present value of what is limited, in its own unit.",
+    );
+    each(m, &|x| x.value);
+    m.gauge("tickerml_limit", "The limit, in its own unit.");
+    each(m, &|x| Some(x.limit));
+    m.gauge(
+        "tickerml_limit_used_ratio",
+        "Share of the limit that is used: 1 at the limit.",
+    );
+    each(m, &|x| x.used());
+    m.gauge("tickerml_limit_tripped", "1 when the limit is in force.");
+    each(m, &|x| flag(x.tripped));
+    let v = &s.risk.violations;
+    m.gauge(
+        "tickerml_violations",
+        "Violations of limits within the window.",
+    )
+    .one(Some(v.count as f64));
+    m.gauge(
+        "tickerml_violations_limit",
+        "Violations within the window that shut the desk down.",
+    )
+    .one((v.most > 0).then_some(v.most as f64));
+    m.counter("tickerml_violations_total", "Violations of limits.")
+        .one(Some(v.total as f64));
+    m.counter(
+        "tickerml_denials_total",
+        "Orders that risk refused, by code.",
+    );
+    for x in &s.risk.denial_counts {
+        m.sample(&[("code", &x.code)], Some(x.count as f64));
+    }
+}
+
+fn reconciliation(m: &mut Families, s: &Snapshot) {
+    let r = &s.reconciliation;
+    m.gauge(
+        "tickerml_reconciliation_timestamp_seconds",
+        "Unix time of the last comparison with the venues.",
+    )
+    .one(r.checked_ns.map(|ns| ns as f64 / NS));
+    m.counter(
+        "tickerml_reconciliations_total",
+        "Comparisons with the venues.",
+    )
+    .one(Some(r.checks as f64));
+    m.gauge(
+        "tickerml_reconciliation_differences",
+        "Differences found by the last comparison, by whether what still travels explains them.",
+    );
+    let faults = r.faults();
+    let known = r.checked_ns.is_some();
+    for (explained, count) in [("no", faults), ("yes", r.differences.len() - faults)] {
+        m.sample(&[("explained", explained)], known.then_some(count as f64));
+    }
 }
 
 fn venues(m: &mut Families, s: &Snapshot) {
@@ -445,6 +704,44 @@ mod tests {
         assert!(!text.contains("\ntickerml_equity"));
         assert!(text.contains("\ntickerml_ready 0\n"));
         assert!(text.contains("\ntickerml_desk_silent_seconds 7\n"));
+    }
+
+    #[test]
+    fn trading_and_risk_are_measured() {
+        let mut s = Snapshot::demo(3);
+        s.reconciliation.differences[0].explained = false;
+        let text = render(&s, 0);
+        for line in [
+            r#"tickerml_orders{state="resting"} 1"#,
+            r#"tickerml_orders{state="partially filled"} 1"#,
+            r#"tickerml_fills_total{role="maker"} 811"#,
+            r#"tickerml_fills_total{role="taker"} 1204"#,
+            "tickerml_toxic_fills_total 97",
+            r#"tickerml_attributed_profit{effect="fees"} -18.27"#,
+            "tickerml_ledger_profit 61.34",
+            "tickerml_attribution_difference 0",
+            r#"tickerml_restrictions{scope="venue",state="halted"} 1"#,
+            r#"tickerml_restrictions{scope="instrument",state="reducing"} 1"#,
+            r#"tickerml_restrictions{scope="portfolio",state="halted"} 0"#,
+            r#"tickerml_limit_value{code="spread",scope="kraken ETH/USD",unit="bps",bound="most"} 9.4"#,
+            r#"tickerml_limit{code="spread",scope="kraken ETH/USD",unit="bps",bound="most"} 8"#,
+            r#"tickerml_limit_tripped{code="spread",scope="kraken ETH/USD",unit="bps",bound="most"} 1"#,
+            r#"tickerml_limit_used_ratio{code="heat",scope="portfolio",unit="%",bound="most"} 0.35000000000000003"#,
+            "tickerml_violations 2",
+            "tickerml_violations_limit 5",
+            "tickerml_violations_total 17",
+            r#"tickerml_denials_total{code="spread"} 1204"#,
+            r#"tickerml_reconciliation_differences{explained="no"} 1"#,
+            r#"tickerml_reconciliation_differences{explained="yes"} 0"#,
+            "tickerml_win_ratio 0.541",
+        ] {
+            assert!(text.contains(&format!("\n{line}\n")), "no {line}");
+        }
+        // A value that is not known has no sample.
+        assert!(!text.contains("\ntickerml_calmar_ratio "));
+        assert!(!text.contains("tickerml_limit_value{code=\"flash_crash\""));
+        let empty = render(&Snapshot::default(), 0);
+        assert!(!empty.contains("\ntickerml_reconciliation_differences"));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //!
 //! | address | answer |
 //! |---|---|
-//! | `/`, `/venues`, `/decisions`, `/system` | the pages |
+//! | `/`, `/trading`, `/risk`, `/venues`, `/decisions`, `/system` | the pages |
 //! | `/events` | server-sent events: `snapshot`, the whole state as JSON |
 //! | `/events?view=overview` | server-sent events: `parts`, what changed on that page |
 //! | `/health` | 200, or 503 when halted, stale or silent; JSON with reasons |
@@ -374,7 +374,10 @@ impl Feed {
         };
         match View::ALL.into_iter().find(|view| view.name() == name) {
             Some(view) => Ok(Self::Parts(view)),
-            None => Err("unknown view: use overview, venues, decisions or system\n".to_owned()),
+            None => {
+                let names = View::ALL.map(View::name).join(", ");
+                Err(format!("unknown view: use one of {names}\n"))
+            }
         }
     }
 }

@@ -8,7 +8,14 @@
 //! and `_s` likewise, `_bps` is one hundredth of a percent. Lists of events are newest first and
 //! bounded by the constants below; [`Snapshot::bound`] cuts them.
 
+mod risk;
+mod trading;
+
+pub use risk::*;
+pub use trading::*;
+
 use serde::Serialize;
+use std::cmp::Reverse;
 
 /// Points of the equity history that the page keeps and draws.
 pub const EQUITY_POINTS: usize = 600;
@@ -20,6 +27,27 @@ pub const DECISIONS: usize = 50;
 pub const GAPS: usize = 100;
 /// Alarms that the page keeps.
 pub const ALARMS: usize = 50;
+/// Working orders that the page keeps.
+pub const ORDERS: usize = 128;
+/// Rows of attribution by instrument and by reason, of performance by instrument and by strategy, and
+/// of funding, that the page keeps of each.
+pub const ROWS: usize = 64;
+/// Scopes of risk that the page keeps; the restricted ones stay.
+pub const SCOPES: usize = 96;
+/// Limits that the page keeps; the tripped and the fullest ones stay.
+pub const LIMITS: usize = 160;
+/// Violations that the page keeps.
+pub const VIOLATIONS: usize = 20;
+/// Denials that the page keeps.
+pub const DENIALS: usize = 50;
+/// Codes of denials that are counted.
+pub const DENIAL_CODES: usize = 64;
+/// Differences of a reconciliation that the page keeps; those that nothing explains stay.
+pub const DIFFERENCES: usize = 50;
+/// Venues whose paper terms the page keeps.
+pub const PAPER_VENUES: usize = 16;
+/// Switches of a venue's paper terms that the page keeps.
+pub const SWITCHES: usize = 16;
 
 /// The whole state of one edge at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -48,6 +76,20 @@ pub struct Snapshot {
     pub orders: Vec<Order>,
     /// The last fills, newest first.
     pub fills: Vec<Fill>,
+    /// Fills since start.
+    pub fill_counts: FillCounts,
+    /// Where the profit came from.
+    pub attribution: Attribution,
+    /// How well it went.
+    pub performance: Performance,
+    /// Funding of perpetual contracts.
+    pub funding: Vec<Funding>,
+    /// What risk allows, and how near its limits are.
+    pub risk: Risk,
+    /// Whether what is known here equals what the venues know.
+    pub reconciliation: Reconciliation,
+    /// The terms on which the paper venue trades, one entry per venue.
+    pub paper: Vec<PaperTerms>,
     /// The last decisions, newest first.
     pub decisions: Vec<Decision>,
     /// One entry per venue session.
@@ -62,7 +104,7 @@ pub struct Snapshot {
     pub features: Vec<Feature>,
     /// The process and its host.
     pub system: System,
-    /// What is halted, why, and how to clear it.
+    /// What is halted, why, and how to clear it: the halted ones of `risk.scopes`.
     pub halts: Vec<Halt>,
     /// What decides.
     pub model: Model,
@@ -90,7 +132,9 @@ impl Snapshot {
         }
     }
 
-    /// Cuts every list to its bound: the newest events stay, and the newest equity points.
+    /// Cuts every list to its bound: the newest events stay, the newest equity points, and what an
+    /// operator must not miss. For that, limits come out with the tripped and then the fullest first,
+    /// scopes with the most restricted first, differences with the unexplained first.
     pub fn bound(&mut self) {
         let surplus = self
             .account
@@ -102,6 +146,38 @@ impl Snapshot {
         self.decisions.truncate(DECISIONS);
         self.gaps.truncate(GAPS);
         self.alarms.truncate(ALARMS);
+        self.orders.truncate(ORDERS);
+        self.funding.truncate(ROWS);
+        for rows in [
+            &mut self.attribution.by_instrument,
+            &mut self.attribution.by_reason,
+        ] {
+            rows.truncate(ROWS);
+        }
+        for rows in [
+            &mut self.performance.by_instrument,
+            &mut self.performance.by_strategy,
+        ] {
+            rows.truncate(ROWS);
+        }
+        self.paper.truncate(PAPER_VENUES);
+        for terms in &mut self.paper {
+            terms.switches.truncate(SWITCHES);
+        }
+        let differences = &mut self.reconciliation.differences;
+        differences.sort_by_key(|difference| difference.explained);
+        differences.truncate(DIFFERENCES);
+        let risk = &mut self.risk;
+        risk.scopes.sort_by_key(|scope| Reverse(scope.state));
+        risk.scopes.truncate(SCOPES);
+        risk.limits.sort_by(|a, b| {
+            let fullness = |limit: &Limit| limit.used().unwrap_or(-1.0);
+            (b.tripped.cmp(&a.tripped)).then(fullness(b).total_cmp(&fullness(a)))
+        });
+        risk.limits.truncate(LIMITS);
+        risk.violations.recent.truncate(VIOLATIONS);
+        risk.denials.truncate(DENIALS);
+        risk.denial_counts.truncate(DENIAL_CODES);
     }
 }
 
@@ -173,50 +249,6 @@ pub struct Position {
     pub unrealised: Option<f64>,
     /// Quantity times mark.
     pub notional: Option<f64>,
-}
-
-/// One working order.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Order {
-    /// Client order id.
-    pub id: String,
-    /// Instrument.
-    pub instrument: String,
-    /// `buy` or `sell`.
-    pub side: String,
-    /// `market`, `limit` and so on.
-    pub kind: String,
-    /// Exact quantity as decimal text.
-    pub qty: String,
-    /// Exact limit price as decimal text, where the order has one.
-    pub price: Option<String>,
-    /// State of the order's life.
-    pub state: String,
-    /// Age in milliseconds.
-    pub age_ms: u64,
-    /// Quantity ahead in the queue: optimistic and pessimistic bound, in base units.
-    pub queue: Option<[f64; 2]>,
-}
-
-/// One fill.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Fill {
-    /// When, unix nanoseconds.
-    pub ns: u64,
-    /// Instrument.
-    pub instrument: String,
-    /// `buy` or `sell`.
-    pub side: String,
-    /// Exact quantity as decimal text.
-    pub qty: String,
-    /// Exact price as decimal text.
-    pub price: String,
-    /// Fee paid; negative is a rebate.
-    pub fee: f64,
-    /// Price paid worse than the mid at the decision, in basis points; negative is better.
-    pub slippage_bps: Option<f64>,
-    /// Why the order was sent.
-    pub reason: String,
 }
 
 /// One decision and what risk said to it.

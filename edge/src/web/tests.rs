@@ -123,6 +123,8 @@ async fn every_route_answers_with_its_type_and_the_security_headers() {
     let html = "text/html; charset=utf-8";
     for (path, status, kind) in [
         ("/", 200, html),
+        ("/trading", 200, html),
+        ("/risk", 200, html),
         ("/venues", 200, html),
         ("/decisions", 200, html),
         ("/system", 200, html),
@@ -190,8 +192,66 @@ async fn what_venues_say_is_escaped() {
     s.account.currency = evil.to_owned();
     s.positions[0].instrument = evil.to_owned();
     s.positions[0].qty = evil.to_owned();
-    s.orders[0].state = evil.to_owned();
-    s.fills[0].reason = evil.to_owned();
+    let o = &mut s.orders[0];
+    for text in [
+        &mut o.id,
+        &mut o.instrument,
+        &mut o.venue,
+        &mut o.side,
+        &mut o.kind,
+        &mut o.time_in_force,
+        &mut o.qty,
+        &mut o.executed,
+        &mut o.left,
+        &mut o.state,
+        &mut o.reason,
+    ] {
+        *text = evil.to_owned();
+    }
+    o.price = Some(evil.to_owned());
+    let f = &mut s.fills[0];
+    for text in [&mut f.instrument, &mut f.venue, &mut f.side, &mut f.reason] {
+        *text = evil.to_owned();
+    }
+    for rows in [
+        &mut s.attribution.by_instrument,
+        &mut s.attribution.by_reason,
+    ] {
+        rows[0].name = evil.to_owned();
+        rows[0].venue = evil.to_owned();
+    }
+    s.performance.by_instrument[0].name = evil.to_owned();
+    s.performance.by_strategy[0].venue = evil.to_owned();
+    s.funding[0].instrument = evil.to_owned();
+    let scope = s.risk.scopes.first_mut().unwrap();
+    assert_ne!(scope.state, TradingState::Active);
+    for text in [
+        &mut scope.scope,
+        &mut scope.what,
+        &mut scope.code,
+        &mut scope.cause,
+        &mut scope.how_to_clear,
+    ] {
+        *text = evil.to_owned();
+    }
+    scope.command = Some(evil.to_owned());
+    let limit = &mut s.risk.limits[0];
+    for text in [
+        &mut limit.code,
+        &mut limit.name,
+        &mut limit.scope,
+        &mut limit.unit,
+    ] {
+        *text = evil.to_owned();
+    }
+    s.risk.violations.recent[0].text = evil.to_owned();
+    s.risk.denials[0].instrument = evil.to_owned();
+    s.risk.denial_counts[0].code = evil.to_owned();
+    s.reconciliation.differences[0].what = evil.to_owned();
+    s.reconciliation.differences[0].theirs = evil.to_owned();
+    s.paper[0].venue = evil.to_owned();
+    s.paper[0].queue_model = evil.to_owned();
+    s.paper[0].switches[0].name = evil.to_owned();
     s.decisions[0].verdict = Verdict::Denied {
         code: evil.to_owned(),
         reason: evil.to_owned(),
@@ -211,6 +271,8 @@ async fn what_venues_say_is_escaped() {
     let b = bench(s).await;
     for path in [
         "/",
+        "/trading",
+        "/risk",
         "/venues",
         "/decisions",
         "/system",
@@ -229,7 +291,8 @@ async fn what_venues_say_is_escaped() {
 #[tokio::test]
 async fn pages_have_no_inline_code_and_balanced_tags() {
     let b = bench(Snapshot::demo(1)).await;
-    for path in ["/", "/venues", "/decisions", "/system", "/nothing"] {
+    let paths = View::ALL.map(View::path).into_iter().chain(["/nothing"]);
+    for path in paths {
         let body = fetch(b.at, path).await.body;
         for banned in [
             " style=",
@@ -293,6 +356,12 @@ async fn the_overview_shows_what_it_must() {
         "High-water mark",
         "BTC/USD",
         "0.4127 – 1.883",
+        "est. 1.104",
+        "spanned a gap",
+        "All 16 limits",
+        "2 of 5",
+        "adds up",
+        "tickerml-edge resume --instrument &#39;kraken ETH/USD&#39;",
         "denied",
         "connection reset by peer; next try in 8 s",
         "To clear:",
@@ -516,6 +585,205 @@ async fn the_page_outlives_the_desk() {
     assert!(after.to_string().contains("The desk publishes nothing"));
 }
 
+#[tokio::test]
+async fn the_page_of_trading_shows_what_it_must() {
+    let b = bench(Snapshot::demo(1)).await;
+    let body = fetch(b.at, "/trading").await.body;
+    for wanted in [
+        "post-only",
+        "partially filled",
+        "cancel asked",
+        "for stop-loss",
+        "synthetic book",
+        "est. 1.104 of 2.5",
+        "<rect class=\"range\"",
+        "joined behind ",
+        "toxic",
+        "811 as maker, 1,204 as taker, 97 toxic, 12 against a synthetic book",
+        "sum of the effects +61.34 = profit of the ledger +61.34",
+        "By reason of the order",
+        "Sharpe",
+        "not enough data yet",
+        "11\u{a0}h 26\u{a0}min",
+        "explained by what travels",
+        "1\u{a0}h 56\u{a0}min",
+        "64.8\u{a0}ms",
+        "risk-averse",
+        "<details><summary><h2 id=\"h-paper\">",
+        "<details open><summary><h2 id=\"h-fills\">",
+    ] {
+        assert!(body.contains(wanted), "the page of trading lacks {wanted}");
+    }
+    // Every fill shows its split, its fee and what the market did 1, 5 and 30 s later.
+    let fills = body.split("data-part=\"fills\"").nth(1).unwrap();
+    let row = fills.split("<tr>").nth(2).unwrap();
+    let row = row.split("</tr>").next().unwrap();
+    for label in [
+        "Fee",
+        "Latency",
+        "Queue",
+        "Spread",
+        "Impact",
+        "Against it after 1 s",
+        "5 s",
+        "30 s, bps",
+    ] {
+        let cell = row.split(&format!("data-label=\"{label}\">")).nth(1);
+        assert!(cell.is_some(), "a fill has no {label}");
+    }
+    assert!(
+        row.contains("data-label=\"30 s, bps\">—"),
+        "the newest fill is younger than 30 s"
+    );
+}
+
+#[tokio::test]
+async fn a_profit_that_does_not_add_up_is_an_alarm() {
+    let mut s = Snapshot::demo(1);
+    s.attribution.ledger_profit = s.attribution.ledger_profit.map(|v| v + 0.000_000_01);
+    let b = bench(s).await;
+    for path in ["/", "/trading"] {
+        let body = fetch(b.at, path).await.body;
+        assert!(body.contains("role=\"alert\""), "{path}");
+        assert!(body.contains("does not add up") && !body.contains(">adds up"));
+        let both = "+61.34000000 ≠ profit of the ledger +61.34000001";
+        assert!(body.contains(both), "{path} shows both numbers");
+    }
+    let metrics = fetch(b.at, "/metrics").await.body;
+    let line = "\ntickerml_attribution_difference -0.0000000";
+    assert!(metrics.contains(line), "the difference is a metric");
+}
+
+#[tokio::test]
+async fn the_page_of_risk_puts_first_what_is_tripped() {
+    let b = bench(Snapshot::demo(1)).await;
+    let body = fetch(b.at, "/risk").await.body;
+    let limits = body.split("data-part=\"limits\"").nth(1).unwrap();
+    let rows: Vec<&str> = limits.split("<tr>").skip(2).collect();
+    assert_eq!(rows.len(), 16);
+    let tripped: Vec<bool> = rows.iter().map(|row| row.contains("tripped")).collect();
+    assert_eq!(tripped.iter().filter(|t| **t).count(), 3);
+    assert!(tripped.is_sorted_by(|a, b| a >= b), "{tripped:?}");
+    assert!(rows[0].contains("≥") != rows[0].contains("≤"));
+    for wanted in [
+        "halted",
+        "reducing",
+        "until <time",
+        "7 active",
+        "Head-room",
+        "\u{2212}1.4\u{a0}bps",
+        "≥\u{a0}0.55",
+        "not known yet",
+        "2 of 5",
+        "position_cap",
+        "The spread is too wide",
+    ] {
+        assert!(body.contains(wanted), "the page of risk lacks {wanted}");
+    }
+}
+
+#[tokio::test]
+async fn the_json_has_every_field() {
+    let b = bench(Snapshot::demo(1)).await;
+    let body = fetch(b.at, "/api/v1/status").await.body;
+    let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+    for (place, keys) in [
+        (
+            "/orders/0",
+            "id instrument venue side kind time_in_force qty executed left price state reason age_ms \
+             queue spanned_gap synthetic",
+        ),
+        ("/orders/0/queue", "optimistic estimate pessimistic joined"),
+        (
+            "/fills/0",
+            "ns order instrument venue side qty price maker fee slippage_bps split toxicity reason \
+             spanned_gap synthetic",
+        ),
+        ("/fills/0/split", "latency queue spread impact"),
+        ("/fills/0/toxicity", "toxic joined_behind adverse_bps"),
+        ("/fill_counts", "maker taker toxic synthetic"),
+        (
+            "/attribution",
+            "total by_instrument by_reason ledger_profit",
+        ),
+        (
+            "/attribution/total",
+            "name venue market spread latency queue impact fees funding sum",
+        ),
+        (
+            "/performance",
+            "since_ns returns return_step_s portfolio by_instrument by_strategy",
+        ),
+        (
+            "/performance/portfolio",
+            "name venue pnl return_pct sharpe sortino calmar max_drawdown_pct max_drawdown_s \
+             var_95_pct cvar_95_pct win_rate profit_factor turnover exposure_pct trades",
+        ),
+        (
+            "/funding/0",
+            "instrument venue next_ns rate_bps predicted paid",
+        ),
+        ("/risk", "scopes limits violations denials denial_counts"),
+        (
+            "/risk/scopes/0",
+            "scope what state code cause since_ns until_ns how_to_clear command",
+        ),
+        (
+            "/risk/limits/0",
+            "code name scope value limit unit bound tripped",
+        ),
+        ("/risk/violations", "recent count most window_s total"),
+        ("/risk/violations/recent/0", "ns code scope text"),
+        ("/risk/denials/0", "ns instrument venue code text"),
+        ("/risk/denial_counts/0", "code count"),
+        ("/reconciliation", "checked_ns checks differences"),
+        (
+            "/reconciliation/differences/0",
+            "venue what ours theirs travelling explained since_ns",
+        ),
+        (
+            "/paper/0",
+            "venue maker_fee_bps taker_fee_bps latency_mode round_trip_p50_ms round_trip_p99_ms \
+             round_trips queue_model switches",
+        ),
+        ("/paper/0/switches/0", "name on"),
+    ] {
+        let object = json.pointer(place).and_then(|v| v.as_object());
+        let mut have: Vec<&str> = object
+            .unwrap_or_else(|| panic!("{place} is no object"))
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let mut want: Vec<&str> = keys.split_whitespace().collect();
+        have.sort_unstable();
+        want.sort_unstable();
+        assert_eq!(have, want, "{place}");
+    }
+    assert_eq!(json["risk"]["scopes"][0]["state"], "halted");
+    assert_eq!(json["risk"]["limits"][0]["bound"], "most");
+}
+
+#[test]
+fn shares_and_head_room_of_limits() {
+    let limit = |bound, value, limit| Limit {
+        value,
+        limit,
+        bound,
+        ..Limit::default()
+    };
+    let most = |value, at| limit(Bound::Most, value, at);
+    let least = |value, at| limit(Bound::Least, value, at);
+    assert_eq!(most(Some(5.0), 20.0).used(), Some(0.25));
+    assert_eq!(most(Some(5.0), 20.0).head_room(), Some(15.0));
+    assert_eq!(most(Some(-5.0), 20.0).used(), Some(0.0));
+    assert_eq!(most(Some(5.0), 0.0).used(), None, "nothing is allowed");
+    assert_eq!(most(None, 20.0).used(), None);
+    assert_eq!(most(Some(f64::NAN), 20.0).used(), None);
+    assert_eq!(least(Some(40.0), 10.0).used(), Some(0.25));
+    assert_eq!(least(Some(8.0), 10.0).head_room(), Some(-2.0));
+    assert_eq!(least(Some(0.0), 10.0).used(), None);
+}
+
 #[test]
 fn lists_are_bounded() {
     let mut s = Snapshot::demo(1);
@@ -525,4 +793,53 @@ fn lists_are_bounded() {
     assert_eq!(s.fills.len(), FILLS);
     assert_eq!(s.account.equity_history.len(), EQUITY_POINTS);
     assert_ne!(s.account.equity_history[0].0, 0, "the oldest point goes");
+}
+
+#[test]
+fn the_new_lists_are_bounded_and_keep_what_matters() {
+    fn fill_up<T: Clone + Default>(list: &mut Vec<T>) {
+        list.splice(0..0, vec![T::default(); 500]);
+    }
+    let mut s = Snapshot::demo(1);
+    fill_up(&mut s.orders);
+    fill_up(&mut s.funding);
+    fill_up(&mut s.attribution.by_instrument);
+    fill_up(&mut s.attribution.by_reason);
+    fill_up(&mut s.performance.by_instrument);
+    fill_up(&mut s.performance.by_strategy);
+    fill_up(&mut s.paper);
+    fill_up(&mut s.paper[0].switches);
+    fill_up(&mut s.reconciliation.differences);
+    s.reconciliation.differences[..499]
+        .iter_mut()
+        .for_each(|d| d.explained = true);
+    fill_up(&mut s.risk.scopes);
+    fill_up(&mut s.risk.limits);
+    fill_up(&mut s.risk.violations.recent);
+    fill_up(&mut s.risk.denials);
+    fill_up(&mut s.risk.denial_counts);
+    s.bound();
+    for (have, bound) in [
+        (s.orders.len(), ORDERS),
+        (s.funding.len(), ROWS),
+        (s.attribution.by_instrument.len(), ROWS),
+        (s.attribution.by_reason.len(), ROWS),
+        (s.performance.by_instrument.len(), ROWS),
+        (s.performance.by_strategy.len(), ROWS),
+        (s.paper.len(), PAPER_VENUES),
+        (s.paper[0].switches.len(), SWITCHES),
+        (s.reconciliation.differences.len(), DIFFERENCES),
+        (s.risk.scopes.len(), SCOPES),
+        (s.risk.limits.len(), LIMITS),
+        (s.risk.violations.recent.len(), VIOLATIONS),
+        (s.risk.denials.len(), DENIALS),
+        (s.risk.denial_counts.len(), DENIAL_CODES),
+    ] {
+        assert_eq!(have, bound);
+    }
+    assert_eq!(s.risk.restricted().count(), 2, "the restricted ones stay");
+    assert_eq!(s.risk.scopes[0].state, TradingState::Halted);
+    assert_eq!(s.risk.limits.iter().filter(|l| l.tripped).count(), 3);
+    assert!(s.risk.limits[..3].iter().all(|l| l.tripped));
+    assert_eq!(s.reconciliation.faults(), 1, "the fault stays");
 }

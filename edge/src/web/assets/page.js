@@ -82,10 +82,13 @@
   }
 
   function element(have, wanted) {
+    // Whether a fold is open is the reader's choice.
+    const own = (name) => name === "open" && have.nodeName === "DETAILS";
     for (const { name } of [...have.attributes]) {
-      if (!wanted.hasAttribute(name)) have.removeAttribute(name);
+      if (!wanted.hasAttribute(name) && !own(name)) have.removeAttribute(name);
     }
     for (const { name, value } of wanted.attributes) {
+      if (own(name)) continue;
       if (have.getAttribute(name) !== value) have.setAttribute(name, value);
     }
     children(have, wanted);

@@ -1,7 +1,7 @@
-//! The machine room: halts, alarms, model, build, process, journal, channels.
+//! The machine room: alarms, model, build, process, journal, channels.
 
 use super::{
-    pieces::{Tone, badge, dash, fact, or_dash, since_s, stat, time},
+    pieces::{Tone, badge, dash, fact, or_dash, stat, time},
     table::{Col, Shape, number, table, text},
 };
 use crate::web::{
@@ -9,23 +9,6 @@ use crate::web::{
     html::{Html, bytes, duration_s, fixed, int, put, stamp, with_unit},
     snapshot::Snapshot,
 };
-
-/// What is halted, why, since when and how to clear it.
-pub(super) fn halts(h: &mut Html, s: &Snapshot) {
-    if s.halts.is_empty() {
-        put!(h; r#"<p class="none">Nothing is halted.</p>"#);
-        return;
-    }
-    put!(h; r#"<ul class="halts">"#);
-    for halt in &s.halts {
-        put!(h; "<li><p>" [badge(h, Tone::Bad, "halted")] " <strong>" (&halt.scope) " " (&halt.what)
-            "</strong></p><p>" (or_dash(&halt.why)) r#" <span class="quiet">since "#
-            [time(h, halt.since_ns, s.now_ns)] ", for " (since_s(s, halt.since_ns))
-            r#"</span></p><p><span class="quiet">To clear:</span> "# (or_dash(&halt.how_to_clear))
-            "</p></li>");
-    }
-    put!(h; "</ul>");
-}
 
 /// The last alarms.
 pub(super) fn alarms(h: &mut Html, s: &Snapshot, most: usize) {

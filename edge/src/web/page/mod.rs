@@ -8,16 +8,17 @@ mod machine;
 mod market;
 mod money;
 mod pieces;
+mod results;
+mod risk;
 mod table;
+mod trading;
 
 use super::{
     html::{Html, Markup, clock, money as amount, put},
-    snapshot::{ALARMS, FILLS, Snapshot},
+    snapshot::{ALARMS, Snapshot},
 };
 use pieces::{or_dash, state};
 
-/// Fills on the overview; the page of decisions has all.
-const RECENT_FILLS: usize = 8;
 /// Alarms on the overview; the system page has all.
 const RECENT_ALARMS: usize = 5;
 
@@ -26,9 +27,13 @@ const RECENT_ALARMS: usize = 5;
 pub(super) enum View {
     /// Mode, money, positions, the last fills and decisions.
     Overview,
+    /// Orders, fills, where the profit came from, performance, the paper venue.
+    Trading,
+    /// What is restricted, limits, violations, denials.
+    Risk,
     /// Sessions, books and the gap ledger.
     Venues,
-    /// Decisions, fills and features.
+    /// Decisions and features.
     Decisions,
     /// Build, model, process, alarms.
     System,
@@ -36,12 +41,21 @@ pub(super) enum View {
 
 impl View {
     /// All, in the order of the navigation.
-    pub(super) const ALL: [Self; 4] = [Self::Overview, Self::Venues, Self::Decisions, Self::System];
+    pub(super) const ALL: [Self; 6] = [
+        Self::Overview,
+        Self::Trading,
+        Self::Risk,
+        Self::Venues,
+        Self::Decisions,
+        Self::System,
+    ];
 
     /// Its name in `/events?view=…`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Overview => "overview",
+            Self::Trading => "trading",
+            Self::Risk => "risk",
             Self::Venues => "venues",
             Self::Decisions => "decisions",
             Self::System => "system",
@@ -52,6 +66,8 @@ impl View {
     pub(super) fn path(self) -> &'static str {
         match self {
             Self::Overview => "/",
+            Self::Trading => "/trading",
+            Self::Risk => "/risk",
             Self::Venues => "/venues",
             Self::Decisions => "/decisions",
             Self::System => "/system",
@@ -61,6 +77,8 @@ impl View {
     fn title(self) -> &'static str {
         match self {
             Self::Overview => "Overview",
+            Self::Trading => "Trading",
+            Self::Risk => "Risk",
             Self::Venues => "Venues",
             Self::Decisions => "Decisions",
             Self::System => "System",
@@ -71,11 +89,24 @@ impl View {
     fn sections(self) -> &'static [Section] {
         match self {
             Self::Overview => OVERVIEW,
+            Self::Trading => TRADING,
+            Self::Risk => RISK,
             Self::Venues => VENUES,
             Self::Decisions => DECISIONS,
             Self::System => SYSTEM,
         }
     }
+}
+
+/// Whether a reader can close a section.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fold {
+    /// No.
+    Never,
+    /// Yes; it is open at first.
+    Open,
+    /// Yes; it is closed at first.
+    Closed,
 }
 
 /// A part under a heading.
@@ -84,6 +115,7 @@ struct Section {
     title: &'static str,
     /// Columns of twelve on a wide screen, as a class.
     width: &'static str,
+    fold: Fold,
     render: fn(&mut Html, &Snapshot),
 }
 
@@ -97,33 +129,86 @@ const fn section(
         id,
         title,
         width,
+        fold: Fold::Never,
         render,
     }
 }
 
+impl Section {
+    /// A section that is long enough to be closed.
+    const fn fold(mut self, fold: Fold) -> Self {
+        self.fold = fold;
+        self
+    }
+}
+
 const OVERVIEW: &[Section] = &[
-    section("halts", "Halts", "w12", machine::halts),
+    section(
+        "restrictions",
+        "Halts and restrictions",
+        "w12",
+        risk::restrictions,
+    ),
     section("feeds", "Feeds", "w12", market::feeds),
-    section("positions", "Positions", "w6", money::positions),
-    section("orders", "Orders", "w6", money::orders),
-    section("fills", "Last fills", "w7", |h, s| {
-        money::fills(h, s, RECENT_FILLS)
-    }),
+    section("positions", "Positions", "w5", money::positions),
+    section("orders", "Orders", "w7", trading::last_orders),
+    section(
+        "sources",
+        "Where the profit came from",
+        "w4",
+        results::sources,
+    ),
+    section("nearest", "Nearest limits", "w4", risk::nearest),
+    section("violations", "Violations", "w4", risk::violations),
+    section("fills", "Last fills", "w7", trading::last_fills),
     section("decisions", "Last decisions", "w5", money::last_decisions),
     section("alarms", "Alarms", "w7", |h, s| {
         machine::alarms(h, s, RECENT_ALARMS)
     }),
     section("model", "Model", "w5", machine::model),
 ];
+const TRADING: &[Section] = &[
+    section("orders", "Orders", "w12", trading::orders).fold(Fold::Open),
+    section(
+        "reconciliation",
+        "Reconciliation",
+        "w6",
+        trading::reconciliation,
+    ),
+    section("funding", "Funding", "w6", trading::funding),
+    section("performance", "Performance", "w12", results::performance).fold(Fold::Open),
+    section(
+        "breakdown",
+        "Performance by instrument and strategy",
+        "w12",
+        results::breakdown,
+    )
+    .fold(Fold::Closed),
+    section(
+        "attribution",
+        "Where the profit came from",
+        "w12",
+        results::attribution,
+    )
+    .fold(Fold::Open),
+    section("fills", "Fills", "w12", trading::fills).fold(Fold::Open),
+    section("paper", "Terms of the paper venues", "w12", trading::paper).fold(Fold::Closed),
+];
+const RISK: &[Section] = &[
+    section("scopes", "What may be traded", "w8", risk::scopes),
+    section("violations", "Violations", "w4", risk::violations),
+    section("limits", "Limits", "w12", risk::limits).fold(Fold::Open),
+    section("denials", "Last denials", "w8", risk::denials).fold(Fold::Open),
+    section("counts", "Denials since start", "w4", risk::denial_counts).fold(Fold::Open),
+];
 const VENUES: &[Section] = &[
     section("sessions", "Sessions", "w12", market::sessions),
     section("books", "Books", "w12", market::books),
     section("faults", "Integrity since start", "w12", market::faults),
-    section("gaps", "Gap ledger", "w12", market::gaps),
+    section("gaps", "Gap ledger", "w12", market::gaps).fold(Fold::Open),
 ];
 const DECISIONS: &[Section] = &[
-    section("decisions", "Decisions", "w6", money::decisions),
-    section("fills", "Fills", "w6", |h, s| money::fills(h, s, FILLS)),
+    section("decisions", "Decisions", "w12", money::decisions).fold(Fold::Open),
     section("features", "Features now", "w12", market::features),
 ];
 const SYSTEM: &[Section] = &[
@@ -132,7 +217,12 @@ const SYSTEM: &[Section] = &[
     section("model", "Model", "w4", machine::model),
     section("build", "Build", "w4", machine::build),
     section("channels", "Channels", "w8", machine::channels),
-    section("halts", "Halts", "w12", machine::halts),
+    section(
+        "restrictions",
+        "Halts and restrictions",
+        "w12",
+        risk::restrictions,
+    ),
     section("alarms", "Alarms", "w12", |h, s| {
         machine::alarms(h, s, ALARMS)
     }),
@@ -212,9 +302,21 @@ pub(super) fn document(view: View, s: &Snapshot, content: &Content, css: &str, j
             r#"</div><div data-part="brief">"# [slot(h, content, "brief")] "</div></section>");
     }
     for x in view.sections() {
-        put!(h; r#"<section class=""# (x.width) r#"" aria-labelledby="h-"# (x.id) r#""><h2 id="h-"#
-            (x.id) r#"">"# (x.title) r#"</h2><div data-part=""# (x.id) r#"">"#
-            [slot(h, content, x.id)] "</div></section>");
+        // What a reader opens or closes belongs to the shell, which the event stream does not touch.
+        let (open, close) = match x.fold {
+            Fold::Never => ("", ""),
+            Fold::Open => ("<details open><summary>", "</details>"),
+            Fold::Closed => ("<details><summary>", "</details>"),
+        };
+        let end = if x.fold == Fold::Never {
+            ""
+        } else {
+            "</summary>"
+        };
+        put!(h; r#"<section class=""# (x.width) r#"" aria-labelledby="h-"# (x.id) r#"">"#
+            [h.raw(open)] r#"<h2 id="h-"# (x.id) r#"">"# (x.title) "</h2>" [h.raw(end)]
+            r#"<div data-part=""# (x.id) r#"">"# [slot(h, content, x.id)] "</div>" [h.raw(close)]
+            "</section>");
     }
     put!(h; "</main>" [footer(h, s)] "</body></html>");
     std::mem::take(h).finish()

@@ -1,20 +1,16 @@
-//! The account and what moves it: positions, orders, fills, decisions.
+//! The account and what moves it: positions and decisions.
 
 use super::{
-    pieces::{Tone, badge, dash, gain, or_dash, pair, side, stat, time},
+    pieces::{Tone, badge, gain, more, pair, side, stat, time},
     table::{Col, Shape, number, table, text, wide},
 };
 use crate::web::{
-    html::{
-        Html, UNKNOWN, duration, exact, fixed, int, money, price, put, signed, significant,
-        with_unit,
-    },
+    html::{Html, exact, fixed, int, money, price, put, signed, with_unit},
     snapshot::{DECISIONS, Decision, Snapshot, Verdict},
 };
 
 /// Decisions on the overview; their own page has all.
 const RECENT: usize = 8;
-const NS_PER_MS: u64 = 1_000_000;
 
 /// Equity, the day's profit and the drawdown.
 pub(super) fn account(h: &mut Html, s: &Snapshot) {
@@ -87,76 +83,6 @@ pub(super) fn positions(h: &mut Html, s: &Snapshot) {
     );
 }
 
-/// Working orders.
-pub(super) fn orders(h: &mut Html, s: &Snapshot) {
-    const COLS: &[Col] = &[
-        text("Instrument"),
-        text("Order"),
-        text("State"),
-        number("Quantity"),
-        number("Price"),
-        number("Age"),
-        number("Queue ahead"),
-    ];
-    let none = "No working orders.";
-    table(
-        h,
-        Shape::Cards,
-        "Working orders",
-        COLS,
-        &s.orders,
-        none,
-        |r, o| {
-            r.with(|h| pair(h, &o.instrument, &o.id));
-            r.with(|h| put!(h; [side(h, &o.side)] " " (&o.kind)));
-            r.cell(or_dash(&o.state));
-            r.cell(exact(&o.qty));
-            r.cell(o.price.as_deref().map_or_else(dash, exact));
-            r.cell(duration(o.age_ms.saturating_mul(NS_PER_MS)));
-            r.with(|h| match o.queue {
-                Some([low, high]) => {
-                    put!(h; (significant(Some(low))) " – " (significant(Some(high))));
-                }
-                None => put!(h; (UNKNOWN)),
-            });
-        },
-    );
-}
-
-/// The last fills.
-pub(super) fn fills(h: &mut Html, s: &Snapshot, most: usize) {
-    const COLS: &[Col] = &[
-        text("Time"),
-        text("Instrument"),
-        text("Side"),
-        number("Quantity"),
-        number("Price"),
-        number("Fee"),
-        number("Slippage"),
-        wide("Reason"),
-    ];
-    let shown = &s.fills[..s.fills.len().min(most)];
-    table(
-        h,
-        Shape::Log,
-        "Fills, newest first",
-        COLS,
-        shown,
-        "No fills yet.",
-        |r, f| {
-            r.with(|h| time(h, f.ns, s.now_ns));
-            r.cell(&f.instrument);
-            r.with(|h| side(h, &f.side));
-            r.cell(exact(&f.qty));
-            r.cell(exact(&f.price));
-            r.cell(fixed(Some(f.fee), 4));
-            r.cell(with_unit(signed(f.slippage_bps, 1), "bps"));
-            r.cell(or_dash(&f.reason));
-        },
-    );
-    more(h, s.fills.len(), most, "fills");
-}
-
 /// The last decisions, all that is kept of them.
 pub(super) fn decisions(h: &mut Html, s: &Snapshot) {
     const COLS: &[Col] = &[
@@ -219,7 +145,13 @@ pub(super) fn last_decisions(h: &mut Html, s: &Snapshot) {
             r.with(|h| verdict(h, &d.verdict, false));
         },
     );
-    more(h, s.decisions.len(), RECENT, "decisions");
+    more(
+        h,
+        s.decisions.len(),
+        RECENT,
+        "/decisions",
+        "recent decisions",
+    );
 }
 
 /// The size asked for, as a percentage.
@@ -241,11 +173,5 @@ fn verdict(h: &mut Html, verdict: &Verdict, with_reason: bool) {
                 put!(h; r#" <span class="quiet">"# (reason) "</span>");
             }
         }
-    }
-}
-
-fn more(h: &mut Html, have: usize, shown: usize, what: &'static str) {
-    if have > shown {
-        put!(h; r#"<p class="more"><a href="/decisions">All "# (have) " recent " (what) "</a></p>");
     }
 }

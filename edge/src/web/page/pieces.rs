@@ -87,13 +87,43 @@ pub(super) fn side(h: &mut Html, side: &str) {
 
 /// A signed amount, coloured by its sign.
 pub(super) fn gain(h: &mut Html, value: Option<f64>) {
-    let text = signed(value, 2);
+    gain_to(h, value, 2);
+}
+
+/// A signed amount with so many decimals, coloured by its sign; nothing is quiet.
+pub(super) fn gain_to(h: &mut Html, value: Option<f64>, decimals: usize) {
+    let text = signed(value, decimals);
     let class = match text.chars().next() {
         Some('+') => "up",
         Some('\u{2212}') => "down",
         _ => "flat",
     };
     put!(h; r#"<span class=""# (class) r#"">"# (text) "</span>");
+}
+
+/// A statistic, or that there is not enough data for it.
+pub(super) fn figure(h: &mut Html, label: &'static str, value: String) {
+    stat(h, label, |h| {
+        if value == UNKNOWN {
+            put!(h; r#"<span class="none">not enough data yet</span>"#);
+        } else {
+            put!(h; (value));
+        }
+    });
+}
+
+/// Small words that qualify a row.
+pub(super) fn flags(h: &mut Html, words: &[(bool, &'static str)]) {
+    for (_, word) in words.iter().filter(|(there, _)| *there) {
+        put!(h; r#" <span class="flag">"# (word) "</span>");
+    }
+}
+
+/// Says that a list was cut.
+pub(super) fn full(h: &mut Html, have: usize, bound: usize) {
+    if have >= bound {
+        put!(h; r#"<p class="more quiet">At most "# (bound) " are kept.</p>");
+    }
 }
 
 /// A term and what it is.
@@ -129,6 +159,11 @@ pub(super) fn since_s(s: &Snapshot, ns: u64) -> String {
     duration_s(s.now_ns.saturating_sub(ns) / NS)
 }
 
+/// Time from the snapshot to then, in whole seconds.
+pub(super) fn until_s(s: &Snapshot, ns: u64) -> String {
+    duration_s(ns.saturating_sub(s.now_ns) / NS)
+}
+
 /// An em dash for a value that is not known.
 pub(super) fn dash() -> String {
     UNKNOWN.to_owned()
@@ -137,4 +172,17 @@ pub(super) fn dash() -> String {
 /// An em dash for text that is not there.
 pub(super) fn or_dash(text: &str) -> &str {
     if text.is_empty() { UNKNOWN } else { text }
+}
+
+/// A link to all of a list, where more is kept than shown.
+pub(super) fn more(
+    h: &mut Html,
+    have: usize,
+    shown: usize,
+    path: &'static str,
+    what: &'static str,
+) {
+    if have > shown {
+        put!(h; r#"<p class="more"><a href=""# (path) r#"">All "# (have) " " (what) "</a></p>");
+    }
 }

@@ -100,11 +100,12 @@ pub(super) fn table<T>(
         put!(h; r#"<p class="none">"# (none) "</p>");
         return;
     }
-    match shape {
-        Shape::Cards => put!(h; r#"<div class="scroll"><table class="cards">"#),
-        Shape::Log => put!(h; r#"<div class="scroll" tabindex="0" role="region" aria-label=""#
-            (caption) r#""><table class="log">"#),
-    }
+    // Either may be wider than its frame, which a keyboard must be able to scroll.
+    put!(h; r#"<div class="scroll" tabindex="0" role="region" aria-label=""# (caption) r#"">"#);
+    h.raw(match shape {
+        Shape::Cards => r#"<table class="cards">"#,
+        Shape::Log => r#"<table class="log">"#,
+    });
     put!(h; r#"<caption class="vh">"# (caption) "</caption><thead><tr>");
     for col in cols {
         put!(h; r#"<th scope="col" class=""# (col.class) r#"">"# (col.label) "</th>");
