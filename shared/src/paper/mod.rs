@@ -4,6 +4,13 @@
 //! level at their prices, pays the fee, and the answer travels back (response latency). Nothing is
 //! known before the answer is there. Latencies are sampled from a seed, so a replay repeats them.
 
+pub mod consumption;
+pub mod depth;
+pub mod latency;
+pub mod matching;
+pub mod queue;
+pub mod venue;
+
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 

@@ -1,0 +1,1 @@
+//! How an order and the book or a trade match.
