@@ -236,7 +236,7 @@ fn only_a_smaller_quantity_at_the_same_price_keeps_its_place() {
         price: Price(price),
         qty: Qty(qty),
     };
-    let mut ask = |world: &mut World, price, qty| {
+    let ask = |world: &mut World, price, qty| {
         world.request(replace(price, qty)).expect("room");
         world.now += 1;
         world.arrive();
