@@ -198,6 +198,65 @@ proptest! {
     }
 
     #[test]
+    fn a_crash_that_loses_the_journals_tail_trades_nothing_twice(
+        rules in rules(),
+        steps in proptest::collection::vec(step(), 3..80),
+        kept in 0_usize..40,
+        lost in 1_usize..30,
+        slowest in 0_u64..8,
+    ) {
+        let mut world = World::with_book(rules, [10, 20, 30], [4, 5, 6]);
+        world.terms.latency = Latency::Measured {
+            entry_ns: (0, slowest),
+            response_ns: (0, slowest),
+        };
+        let (mut saved, mut tail) = (world.venue.clone(), Vec::new());
+        let mut books = BTreeMap::<u64, (u32, i64)>::new();
+        let mut position = 0;
+        for (place, step) in steps.into_iter().enumerate() {
+            if place == kept {
+                saved = world.venue.clone();
+                tail.clear();
+            }
+            if place == kept + lost {
+                world.venue = saved.clone();
+                for report in &tail {
+                    world.venue.heard(report);
+                }
+                world.venue.restart();
+            }
+            if let Step::Send(_, qty, _, _) = step {
+                books.insert(world.next_id + 1, (0, qty));
+            }
+            world.step(step);
+            world.now += 1;
+            world.arrive();
+            for report in world.reports() {
+                tail.push(report);
+                let Some((number, left)) = books.get_mut(&report.order.0) else {
+                    continue;
+                };
+                if report.number == 0 {
+                    continue;
+                }
+                prop_assert_eq!(report.number, *number + 1, "{:?}", report);
+                *number = report.number;
+                match report.outcome {
+                    Outcome::Filled(fill) => {
+                        *left -= fill.qty.0;
+                        position += fill.side.sign() * fill.qty.0;
+                        prop_assert!(*left >= 0 && fill.left.0 == *left, "{report:?}");
+                    }
+                    Outcome::Replaced { left: now, .. } => *left = now.0,
+                    _ => {}
+                }
+            }
+            let statement = world.venue.statement(ID);
+            prop_assert_eq!(statement.position.0 - statement.unheard.0, position);
+        }
+    }
+
+    #[test]
     fn the_parts_of_a_split_add_up(
         buy in any::<bool>(),
         qty in 1_i64..1_000_000_000,
