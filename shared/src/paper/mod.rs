@@ -10,6 +10,16 @@ pub mod synthetic;
 pub mod tape;
 pub mod toxicity;
 mod wide;
+pub mod consumption;
+mod counter;
+pub mod depth;
+pub mod latency;
+pub mod matching;
+pub mod queue;
+mod recovery;
+#[cfg(test)]
+mod testing;
+pub mod venue;
 
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
