@@ -28,7 +28,21 @@ impl<'a> Depth<'a> {
     /// The best level of a side.
     #[must_use]
     pub fn best(&self, side: Side) -> Option<Level> {
-        self.levels(side).next()
+        match (*self, side) {
+            (Self::Book(book), _) => book.best(side),
+            (Self::Rows(rows), _) => rows.best(side),
+            (Self::Levels { bids, .. }, Side::Buy) => bids.first().copied(),
+            (Self::Levels { asks, .. }, Side::Sell) => asks.first().copied(),
+        }
+    }
+
+    /// The best price of a side.
+    #[must_use]
+    pub fn best_price(&self, side: Side) -> Option<Price> {
+        match self {
+            Self::Rows(rows) => rows.best_price(side),
+            _ => self.best(side).map(|level| level.price),
+        }
     }
 
     /// The levels of a side, best first.
@@ -60,9 +74,22 @@ impl<'a> Depth<'a> {
     /// Twice the mid price; 0 when a side is empty.
     #[must_use]
     pub fn double_mid(&self) -> i64 {
-        match (self.best(Side::Buy), self.best(Side::Sell)) {
-            (Some(bid), Some(ask)) => bid.price.0 + ask.price.0,
+        match (self.best_price(Side::Buy), self.best_price(Side::Sell)) {
+            (Some(bid), Some(ask)) => bid.0 + ask.0,
             _ => 0,
+        }
+    }
+
+    /// Whether what stands at a price is known: a venue's book may be cut, and what lies beyond its
+    /// worst level exists unseen.
+    #[must_use]
+    pub fn reaches(&self, side: Side, price: Price) -> bool {
+        match self {
+            Self::Book(book) => {
+                let worst = book.levels(side).last();
+                worst.is_some_and(|worst| side.sign() * (price.0 - worst.price.0) >= 0)
+            }
+            Self::Rows(_) | Self::Levels { .. } => true,
         }
     }
 
@@ -99,7 +126,12 @@ pub struct Change {
     pub new_best: Option<Price>,
 }
 
-/// An L2 book kept row by row.
+/// Levels a side of a book kept row by row; beyond, the farthest from the touch is forgotten.
+pub const ROWS_KEPT: usize = 1 << 16;
+
+/// An L2 book kept row by row, with the rules of hftbacktest 0.9.4's `HashMapMarketDepth`: a level
+/// that crosses the other side moves that side's best away and leaves the crossed levels where they
+/// are, out of date, until a row says something of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rows {
     bids: Half,
@@ -109,6 +141,7 @@ pub struct Rows {
 /// One side. Keys grow toward the touch: the price of a bid, the negated price of an ask.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Half {
+    /// By key; at most [`ROWS_KEPT`].
     levels: Vec<(i64, Qty)>,
     best: Option<i64>,
     /// The least key since the side was last empty.
@@ -190,6 +223,13 @@ impl Rows {
         self.levels(side).next()
     }
 
+    /// The best price of a side.
+    #[must_use]
+    pub fn best_price(&self, side: Side) -> Option<Price> {
+        let best = self.half(side).best;
+        best.map(|best| Price(side.sign() * best))
+    }
+
     /// What was last said of a price, out of date or not; zero when nothing stands there.
     #[must_use]
     pub fn qty_at(&self, side: Side, price: Price) -> Qty {
@@ -233,6 +273,9 @@ impl Half {
             Err(_) if qty.0 == 0 => Qty(0),
             Err(index) => {
                 self.levels.insert(index, (key, qty));
+                if self.levels.len() > ROWS_KEPT {
+                    self.levels.remove(0);
+                }
                 Qty(0)
             }
         }

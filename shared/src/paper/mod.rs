@@ -5,10 +5,12 @@
 //! known before the answer is there. Latencies are sampled from a seed, so a replay repeats them.
 
 pub mod consumption;
+mod counter;
 pub mod depth;
 pub mod latency;
 pub mod matching;
 pub mod queue;
+mod recovery;
 pub mod venue;
 
 use heapless::Vec;

@@ -10,7 +10,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::num::Qty;
+use crate::num::{Qty, pow10};
 
 /// How a decrease of a level that no trade explains is shared between what is ahead of an order and
 /// what is behind it. `F` is ahead, `B` behind; the probability is that of a decrease behind.
@@ -73,6 +73,22 @@ impl fmt::Display for QueueModel {
     }
 }
 
+impl QueueModel {
+    /// The probability that a decrease was behind, from what is ahead and what is behind.
+    fn behind(self, front: f64, back: f64) -> f64 {
+        let log = |x: f64| libm::log(1.0 + x);
+        match self {
+            Self::RiskAverse => 1.0,
+            Self::Log => log(back) / (log(back) + log(front)),
+            Self::Log2 => log(back) / log(back + front),
+            Self::Power(n) => power(back, n) / (power(back, n) + power(front, n)),
+            Self::Power2(n) => power(back, n) / power(back + front, n),
+            Self::Power3(n) => 1.0 - power(front / (front + back), n),
+            Self::Square => power(back, 2) / (power(back, 2) + power(front, 2)),
+        }
+    }
+}
+
 /// The quantity ahead of an order, in base units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Position {
@@ -82,7 +98,7 @@ pub struct Position {
     pub estimate: f64,
     /// As if every such decrease had been behind.
     pub pessimistic: f64,
-    /// Traded at the level since it last changed.
+    /// Traded at the level since it was last stated.
     pub traded: f64,
 }
 
@@ -97,6 +113,81 @@ impl Position {
             traded: 0.0,
         }
     }
+
+    /// A trade of `volume` printed at the level, of which `passing` was left for the queue ahead.
+    pub(super) fn trade(&mut self, volume: f64, passing: f64) {
+        self.optimistic -= passing;
+        self.estimate -= passing;
+        self.pessimistic -= passing;
+        self.traded += volume;
+    }
+
+    /// How many lots of the last trade went past everything ahead; when any did, nothing is ahead any
+    /// more.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "what does not fit saturates, and is cut to what is open"
+    )]
+    pub(super) fn passed(&mut self, lot: f64) -> i64 {
+        let lots = libm::round(-self.estimate / lot) as i64;
+        if lots > 0 {
+            self.estimate = 0.0;
+        }
+        self.optimistic = self.optimistic.max(0.0);
+        self.pessimistic = self.pessimistic.max(0.0);
+        lots.max(0)
+    }
+
+    /// The level was stated, changed or not.
+    pub(super) fn level(&mut self, model: QueueModel, prev: f64, new: f64) {
+        let mut change = prev - new;
+        // What traded is gone from ahead already.
+        change -= self.traded;
+        self.traded = 0.0;
+        self.pessimistic = self.pessimistic.min(new);
+        if change > 0.0 {
+            self.optimistic -= change;
+        }
+        self.optimistic = self.optimistic.min(new).max(0.0);
+        if model == QueueModel::RiskAverse {
+            self.estimate = self.estimate.min(new);
+            return;
+        }
+        // It grew: what came is behind.
+        if change < 0.0 {
+            self.estimate = self.estimate.min(new);
+            return;
+        }
+        let front = self.estimate;
+        let back = prev - front;
+        let mut behind = model.behind(front, back);
+        if behind.is_infinite() {
+            behind = 1.0;
+        }
+        // What is behind cannot shrink by more than there is: the rest was ahead.
+        let front = front - (1.0 - behind) * change + (back - behind * change).min(0.0);
+        self.estimate = front.min(new);
+    }
+
+    /// Keeps the estimate between the bounds, which the reference does not.
+    pub(super) fn bound(&mut self) {
+        self.estimate = self.estimate.max(self.optimistic).min(self.pessimistic);
+    }
+
+    /// The level was not seen for a while: anything may have traded.
+    pub(super) fn unseen(&mut self) {
+        self.optimistic = 0.0;
+        self.traded = 0.0;
+    }
+
+    /// The level is seen again.
+    pub(super) fn rebound(&mut self, level: f64) {
+        self.traded = 0.0;
+        self.pessimistic = self.pessimistic.min(level);
+        self.estimate = self.estimate.min(level);
+        self.optimistic = self.optimistic.min(level);
+        self.bound();
+    }
 }
 
 /// A quantity in base units: the `f64` nearest to it.
@@ -106,5 +197,64 @@ impl Position {
     reason = "quantities are below 2^53 units; beyond, the nearest f64 is what is wanted"
 )]
 pub fn base_units(qty: Qty, qty_scale: u8) -> f64 {
-    qty.0 as f64 / crate::num::pow10(qty_scale) as f64
+    qty.0 as f64 / pow10(qty_scale) as f64
 }
+
+/// `x^n` in twice the precision of an `f64` and rounded once, since the reference calls a `pow` that
+/// almost always gives the nearest `f64`.
+fn power(x: f64, n: u8) -> f64 {
+    let magnitude = libm::pow(libm::fabs(x), f64::from(n));
+    // Splitting overflows above, and loses its low half below.
+    if !(1e-200..1e200).contains(&magnitude) {
+        return libm::pow(x, f64::from(n));
+    }
+    let mut product = Double {
+        high: 1.0,
+        low: 0.0,
+    };
+    let mut square = Double { high: x, low: 0.0 };
+    let mut n = n;
+    loop {
+        if n & 1 == 1 {
+            product = product.times(square);
+        }
+        n >>= 1;
+        if n == 0 {
+            return product.high;
+        }
+        square = square.times(square);
+    }
+}
+
+/// A number as the unevaluated sum of two (Dekker, "A floating-point technique for extending the
+/// available precision", 1971).
+#[derive(Clone, Copy)]
+struct Double {
+    high: f64,
+    low: f64,
+}
+
+impl Double {
+    fn times(self, other: Self) -> Self {
+        let high = self.high * other.high;
+        let (a, b) = split(self.high);
+        let (c, d) = split(other.high);
+        let low = ((a * c - high) + a * d + b * c) + b * d;
+        let low = low + (self.high * other.low + self.low * other.high);
+        let sum = high + low;
+        Self {
+            high: sum,
+            low: low - (sum - high),
+        }
+    }
+}
+
+/// Two halves of 26 bits (Veltkamp), whose products are exact.
+fn split(x: f64) -> (f64, f64) {
+    let shifted = 134_217_729.0 * x;
+    let high = shifted - (shifted - x);
+    (high, x - high)
+}
+
+#[cfg(test)]
+mod tests;

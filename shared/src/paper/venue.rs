@@ -1,20 +1,37 @@
 //! The exchange side of paper trading: what would have happened to orders at the venue, told with
 //! the delays of the way there and back.
 
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
 use serde::{Deserialize, Serialize};
 
+use super::consumption::Consumption;
+use super::counter::{Counter, Entry};
 use super::depth::{Change, Depth};
-use super::latency::Latency;
-use super::queue::{Position, QueueModel};
+use super::latency::{Cursor, Latency, RoundTrips, Sampler};
+use super::matching;
+use super::queue::{Position, QueueModel, base_units};
 use crate::event::{Side, Trade};
-use crate::instrument::{self, Instrument, InstrumentId};
+use crate::instrument::{self, Instrument, InstrumentId, MAX_INSTRUMENTS};
 use crate::num::{Cash, Price, Qty};
-use crate::order::{Order, Report, Request};
+use crate::order::{Fill, MAX_ORDERS, Order, OrderId, Outcome, Reject, Report, Request, VoidCause};
 use crate::rand::Rng;
 use crate::time::Time;
 
 /// Orders of one instrument that may rest at once.
 pub const MAX_RESTING: usize = 16;
+/// Requests that may be on their way at once.
+pub const MAX_REQUESTS: usize = MAX_ORDERS;
+/// Answers that may be on their way or unheard at once.
+pub const MAX_ANSWERS: usize = 8 * MAX_ORDERS;
+/// Answers for which room is kept: two for each request, one for the end of each resting order, and
+/// one for each resting order that a single event may fill in part.
+const ROOM_KEPT: usize = 2 * MAX_REQUESTS + MAX_ORDERS + MAX_RESTING;
+/// Orders that ended and are remembered, so that their ids are not used again.
+const MAX_ENDED: usize = 2 * MAX_ORDERS;
+/// The stream of random numbers that latencies are drawn from.
+const STREAM: u64 = 0x0076_656e_7565;
 
 /// Which effects are simulated, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +118,50 @@ pub struct Resting {
     pub spanned_gap: bool,
     /// When it joined its level.
     pub since: Time,
+    /// Twice the mid price when it reached the venue.
+    pub(super) arrival: i64,
+    /// The number of its last report.
+    pub(super) number: u32,
+    /// What its level held was not known when it joined: the first statement of the level tells.
+    pub(super) unseen: bool,
+}
+
+impl Resting {
+    /// Its limit.
+    #[must_use]
+    pub fn limit(&self) -> Price {
+        matching::limit(&self.order).expect("only limit orders rest")
+    }
+
+    /// Joins a level as its last.
+    pub(super) fn join(
+        order: Order,
+        left: Qty,
+        arrival: i64,
+        number: u32,
+        market: &Market<'_>,
+        at: Time,
+    ) -> Self {
+        let mut resting = Self {
+            order,
+            left,
+            queue: Position::default(),
+            joined_ahead: Qty(0),
+            spanned_gap: false,
+            since: at,
+            arrival,
+            number,
+            unseen: false,
+        };
+        if market.terms.rules.queue_position {
+            let (side, price) = (order.side, resting.limit());
+            let ahead = market.depth.qty_at(side, price);
+            resting.joined_ahead = ahead;
+            resting.queue = Position::behind(base_units(ahead, market.instrument.qty_scale));
+            resting.unseen = ahead.0 == 0 && !market.depth.reaches(side, price);
+        }
+        resting
+    }
 }
 
 /// What a venue would state of an instrument.
@@ -112,30 +173,255 @@ pub struct Statement {
     pub unheard: Qty,
 }
 
+/// A request on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Inbound {
+    pub(super) request: Request,
+    pub(super) sent: Time,
+    /// When it reaches the venue.
+    pub(super) arrives: Time,
+    /// When the book that the venue had then is known here.
+    pub(super) meets: Time,
+    /// The number of the order's last report.
+    pub(super) number: u32,
+    /// A report says that it rests already, though here it has not arrived.
+    pub(super) acked: bool,
+}
+
+/// An answer on its way, or told and not heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Answer {
+    pub(super) known: Time,
+    pub(super) report: Report,
+}
+
+/// What the venue holds of one instrument.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Shelf {
+    /// First come, first.
+    pub(super) resting: heapless::Vec<Resting, MAX_RESTING>,
+    pub(super) consumption: Consumption,
+    pub(super) cursor: Cursor,
+    /// Signed sum of everything that traded.
+    pub(super) position: Qty,
+}
+
+/// The way back, and what every answer needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Post {
+    pub(super) sampler: Sampler,
+    /// In the order in which they are known; at most [`MAX_ANSWERS`].
+    pub(super) answers: VecDeque<Answer>,
+    /// How many of them, from the front, were told.
+    #[serde(skip)]
+    pub(super) told: usize,
+    /// The newest orders that ended, oldest first, and their last report's number; at most
+    /// [`MAX_ENDED`].
+    pub(super) ended: VecDeque<(OrderId, u32)>,
+}
+
+/// On whose terms something happened, and when.
+#[derive(Clone, Copy)]
+pub(super) struct Moment<'a> {
+    pub(super) terms: &'a Terms,
+    pub(super) dialect: instrument::Venue,
+    /// At the venue.
+    pub(super) executed: Time,
+    /// The earliest moment at which it can be known here.
+    pub(super) seen: Time,
+}
+
 /// The paper venue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Venue {
-    rng: Rng,
+    /// In the order in which they meet their books; at most [`MAX_REQUESTS`].
+    pub(super) inbound: VecDeque<Inbound>,
+    /// By instrument, as far as one was needed; at most [`MAX_INSTRUMENTS`].
+    pub(super) shelves: Vec<Shelf>,
+    pub(super) post: Post,
 }
 
-#[expect(
-    unused_variables,
-    clippy::unused_self,
-    clippy::needless_pass_by_ref_mut,
-    clippy::needless_pass_by_value,
-    reason = "signatures first"
-)]
+pub(super) const fn signed(fill: &Fill) -> i64 {
+    fill.side.sign() * fill.qty.0
+}
+
+/// Whether an order is over after this.
+pub(super) const fn ends(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Filled(fill) => fill.left.0 == 0,
+        Outcome::Canceled | Outcome::Expired(_) | Outcome::Rejected(_) | Outcome::Void(_) => true,
+        Outcome::Acked | Outcome::Replaced { .. } | Outcome::Unchanged(_) => false,
+    }
+}
+
+fn shifted(time: Time, nanoseconds: i64) -> Time {
+    match u64::try_from(nanoseconds) {
+        Ok(later) => time.plus(later),
+        Err(_) => time.minus(nanoseconds.unsigned_abs()),
+    }
+}
+
+/// As the signed integer that recorded latencies count in.
+fn stamp(time: Time) -> i64 {
+    i64::try_from(time.0).unwrap_or(i64::MAX)
+}
+
+impl Post {
+    /// Whether an event that ends no order may make answers.
+    fn has_room(&self) -> bool {
+        self.answers.len() + ROOM_KEPT <= MAX_ANSWERS
+    }
+
+    /// Sends an answer back. It does not overtake an earlier one of its instrument.
+    pub(super) fn send(&mut self, known: Time, report: Report) {
+        let same = |answer: &&Answer| answer.report.instrument == report.instrument;
+        let last = self.answers.iter().rev().find(same);
+        let known = last.map_or(known, |last| known.max(last.known));
+        let earlier = self
+            .answers
+            .iter()
+            .rev()
+            .take_while(|answer| answer.known > known);
+        let place = (self.answers.len() - earlier.count()).max(self.told);
+        debug_assert!(self.answers.len() < MAX_ANSWERS, "room is kept");
+        self.answers.insert(place, Answer { known, report });
+        if ends(&report.outcome) {
+            self.remember(report.order, report.number);
+        }
+    }
+
+    /// Sends what happened to an order at the venue.
+    pub(super) fn answer(
+        &mut self,
+        moment: &Moment<'_>,
+        cursor: &mut Cursor,
+        order: (OrderId, InstrumentId, u32),
+        outcome: Outcome,
+    ) {
+        let terms = moment.terms;
+        let executed = moment.executed;
+        let back = if terms.rules.latency {
+            let at = stamp(executed);
+            terms
+                .latency
+                .response(at, moment.dialect, cursor, &mut self.sampler)
+        } else {
+            0
+        };
+        let (order, instrument, number) = order;
+        let report = Report {
+            order,
+            instrument,
+            number,
+            executed,
+            outcome,
+        };
+        self.send(shifted(executed, back).max(moment.seen), report);
+    }
+
+    /// An order ended, or one more report of an ended order was made.
+    pub(super) fn remember(&mut self, order: OrderId, number: u32) {
+        if let Some((_, last)) = self.ended.iter_mut().find(|(id, _)| *id == order) {
+            *last = number.max(*last);
+            return;
+        }
+        if self.ended.len() == MAX_ENDED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((order, number));
+    }
+
+    /// The number of the next report about an order that is not open.
+    pub(super) fn next_number(&self, order: OrderId) -> u32 {
+        let ended = self.ended.iter().find(|(id, _)| *id == order);
+        ended.map_or(0, |(_, number)| *number) + 1
+    }
+
+    /// When something seen here happened at the venue: earlier, where the feed takes time.
+    pub(super) fn happened(
+        &mut self,
+        terms: &Terms,
+        dialect: instrument::Venue,
+        seen: Time,
+    ) -> Time {
+        if !terms.rules.latency {
+            return seen;
+        }
+        shifted(seen, -terms.latency.feed(dialect, &mut self.sampler))
+    }
+}
+
 impl Venue {
     /// A venue without orders.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self {
-            rng: Rng::new(seed, 0x0070_6170_6572),
+            inbound: VecDeque::new(),
+            shelves: Vec::new(),
+            post: Post {
+                sampler: Sampler {
+                    rng: Rng::new(seed, STREAM),
+                    round_trips: RoundTrips::new(),
+                },
+                answers: VecDeque::new(),
+                told: 0,
+                ended: VecDeque::new(),
+            },
         }
     }
 
     /// A round trip to a venue was measured.
-    pub fn measured(&mut self, venue: instrument::Venue, round_trip_ns: u64) {}
+    pub fn measured(&mut self, venue: instrument::Venue, round_trip_ns: u64) {
+        self.post.sampler.round_trips.measured(venue, round_trip_ns);
+    }
+
+    /// The shelf of an instrument, made when it is first needed.
+    pub(super) fn shelf(&mut self, id: InstrumentId) -> &mut Shelf {
+        let place = id.index().min(MAX_INSTRUMENTS - 1);
+        while self.shelves.len() <= place {
+            self.shelves.push(Shelf::default());
+        }
+        &mut self.shelves[place]
+    }
+
+    pub(super) fn find(&self, order: OrderId, instrument: InstrumentId) -> Option<usize> {
+        let shelf = self.shelves.get(instrument.index())?;
+        let same = |resting: &Resting| resting.order.id == order;
+        shelf.resting.iter().position(same)
+    }
+
+    /// The place of a new order among the requests on their way.
+    pub(super) fn find_inbound(&self, order: OrderId) -> Option<usize> {
+        let same = |inbound: &Inbound| match inbound.request {
+            Request::New(new) => new.id == order,
+            _ => false,
+        };
+        self.inbound.iter().position(same)
+    }
+
+    /// How many orders are on their way or rest.
+    fn open(&self) -> usize {
+        let new = |inbound: &&Inbound| matches!(inbound.request, Request::New(_));
+        let resting = self.shelves.iter().map(|shelf| shelf.resting.len());
+        self.inbound.iter().filter(new).count() + resting.sum::<usize>()
+    }
+
+    /// The number of the next report about an order, counted as used.
+    pub(super) fn next_number(&mut self, order: OrderId, instrument: InstrumentId) -> u32 {
+        let number = if let Some(place) = self.find(order, instrument) {
+            &mut self.shelves[instrument.index()].resting[place].number
+        } else if let Some(place) = self.find_inbound(order) {
+            &mut self.inbound[place].number
+        } else {
+            let number = self.post.next_number(order);
+            if number > 1 {
+                self.post.remember(order, number);
+            }
+            return number;
+        };
+        *number += 1;
+        *number
+    }
 
     /// Sends a request. Its answer comes out of [`Self::poll`].
     ///
@@ -150,13 +436,78 @@ impl Venue {
         terms: &Terms,
         dialect: instrument::Venue,
     ) -> Result<(), Report> {
+        let (order, instrument) = (request.order(), request.instrument());
+        let new = matches!(request, Request::New(_));
+        let report = |number, outcome| Report {
+            order,
+            instrument,
+            number,
+            executed: now,
+            outcome,
+        };
+        let ended = |(id, _): &(OrderId, u32)| *id == order;
+        let known = self.find(order, instrument).is_some()
+            || self.find_inbound(order).is_some()
+            || self.post.ended.iter().any(ended);
+        if new && known {
+            return Err(report(0, Outcome::Rejected(Reject::DuplicateId)));
+        }
+        let full = self.inbound.len() >= MAX_REQUESTS || !self.post.has_room();
+        if new && (full || self.open() >= MAX_ORDERS) {
+            return Err(report(1, Outcome::Rejected(Reject::Busy)));
+        }
+        if full {
+            return Err(report(0, Outcome::Unchanged(Reject::Busy)));
+        }
+        let mut cursor = self.shelf(instrument).cursor;
+        let (mut entry, mut feed) = (0, 0);
+        if terms.rules.latency {
+            let sampler = &mut self.post.sampler;
+            entry = terms
+                .latency
+                .entry(stamp(now), dialect, &mut cursor, sampler);
+            feed = terms.latency.feed(dialect, sampler);
+            self.shelf(instrument).cursor = cursor;
+        }
+        if entry < 0 {
+            let number = self.next_number(order, instrument);
+            let outcome = if new {
+                Outcome::Rejected(Reject::Unreachable)
+            } else {
+                Outcome::Unchanged(Reject::Unreachable)
+            };
+            let known = now.plus(entry.unsigned_abs());
+            self.post.send(known, report(number, outcome));
+            return Ok(());
+        }
+        let same = |inbound: &&Inbound| inbound.request.instrument() == instrument;
+        let last = self.inbound.iter().rev().find(same);
+        let arrives = shifted(now, entry);
+        let arrives = last.map_or(arrives, |last| arrives.max(last.arrives));
+        let meets = shifted(arrives, feed);
+        let meets = last.map_or(meets, |last| meets.max(last.meets));
+        let later = self
+            .inbound
+            .iter()
+            .rev()
+            .take_while(|other| other.meets > meets);
+        let place = self.inbound.len() - later.count();
+        let inbound = Inbound {
+            request,
+            sent: now,
+            arrives,
+            meets,
+            number: 0,
+            acked: false,
+        };
+        self.inbound.insert(place, inbound);
         Ok(())
     }
 
     /// When the next request meets its book.
     #[must_use]
     pub fn due(&self) -> Option<Time> {
-        None
+        self.inbound.front().map(|inbound| inbound.meets)
     }
 
     /// Lets the requests that are due strictly before a time meet their books. `None` while a book is
@@ -166,23 +517,84 @@ impl Venue {
         before: Time,
         market: impl Fn(InstrumentId) -> Option<Market<'a>>,
     ) {
+        let mut place = 0;
+        while let Some(inbound) = self.inbound.get(place).copied() {
+            if inbound.meets >= before {
+                return;
+            }
+            match market(inbound.request.instrument()) {
+                None => place += 1,
+                Some(market) => {
+                    self.inbound.remove(place);
+                    self.meet(&inbound, &market);
+                }
+            }
+        }
+    }
+
+    /// A request reaches the venue.
+    fn meet(&mut self, inbound: &Inbound, market: &Market<'_>) {
+        let moment = Moment {
+            terms: market.terms,
+            dialect: market.instrument.venue,
+            executed: inbound.arrives,
+            seen: inbound.meets,
+        };
+        let (id, instrument) = (inbound.request.order(), inbound.request.instrument());
+        let place = self.find(id, instrument);
+        self.shelf(instrument);
+        if place.is_none() && !matches!(inbound.request, Request::New(_)) {
+            let number = self.next_number(id, instrument);
+            let outcome = Outcome::Unchanged(Reject::UnknownOrder);
+            let cursor = &mut self.shelves[instrument.index()].cursor;
+            let about = (id, instrument, number);
+            return self.post.answer(&moment, cursor, about, outcome);
+        }
+        let mut counter = Counter {
+            shelf: &mut self.shelves[instrument.index()],
+            post: &mut self.post,
+            market,
+        };
+        match (inbound.request, place) {
+            (Request::New(order), _) => {
+                let entry = if inbound.acked {
+                    Entry::Known
+                } else {
+                    Entry::New
+                };
+                let arrival = market.depth.double_mid();
+                counter.enter(order, entry, inbound.number, &moment, arrival);
+            }
+            (Request::Cancel { .. }, Some(place)) => {
+                let resting = counter.shelf.resting.remove(place);
+                let number = resting.number + 1;
+                counter.answer(&moment, &resting.order, number, Outcome::Canceled);
+            }
+            (Request::Replace { price, qty, .. }, Some(place)) => {
+                counter.replace(place, price, qty, &moment);
+            }
+            (_, None) => {}
+        }
     }
 
     /// Whether an order of this instrument rests.
     #[must_use]
     pub fn rests(&self, instrument: InstrumentId) -> bool {
-        false
+        let shelf = self.shelves.get(instrument.index());
+        shelf.is_some_and(|shelf| !shelf.resting.is_empty())
     }
 
     /// Whether level changes of this instrument matter here: an order rests, or something was taken.
     #[must_use]
     pub fn watches(&self, instrument: InstrumentId) -> bool {
-        false
+        let shelf = self.shelves.get(instrument.index());
+        shelf.is_some_and(|shelf| !shelf.resting.is_empty() || !shelf.consumption.is_empty())
     }
 
     /// The orders of an instrument that rest, in the order in which they came.
     pub fn resting(&self, instrument: InstrumentId) -> impl Iterator<Item = &Resting> {
-        core::iter::empty()
+        let shelf = self.shelves.get(instrument.index());
+        shelf.into_iter().flat_map(|shelf| shelf.resting.iter())
     }
 
     /// A level was stated, changed or not.
@@ -194,40 +606,158 @@ impl Venue {
         instrument: &Instrument,
         at: Time,
     ) {
+        let Some(shelf) = self.shelves.get_mut(id.index()) else {
+            return;
+        };
+        let (side, price, new) = (change.side, change.price, change.new_qty);
+        if !shelf.consumption.is_empty() {
+            let period = rules.consumption_ns;
+            shelf.consumption.cap(side, price, new, at, period);
+        }
+        for resting in &mut shelf.resting {
+            if resting.order.side != side || resting.limit() != price || !rules.queue_position {
+                continue;
+            }
+            let scale = instrument.qty_scale;
+            let (before, after) = (base_units(change.prev_qty, scale), base_units(new, scale));
+            if resting.unseen && new.0 > 0 {
+                resting.unseen = false;
+                resting.joined_ahead = new;
+                resting.queue = Position::behind(after);
+                resting.queue.unseen();
+                continue;
+            }
+            resting.queue.level(rules.queue, before, after);
+            if rules.partial_fills {
+                resting.queue.bound();
+            }
+        }
     }
 
     /// A depth message was applied: resting orders that the other side's best now reaches trade.
-    pub fn touched(&mut self, id: InstrumentId, market: &Market<'_>, at: Time) {}
+    pub fn touched(&mut self, id: InstrumentId, market: &Market<'_>, at: Time) {
+        let Some(shelf) = self.shelves.get_mut(id.index()) else {
+            return;
+        };
+        if shelf.resting.is_empty() || !market.depth.is_live() || !self.post.has_room() {
+            return;
+        }
+        let mut counter = Counter {
+            shelf,
+            post: &mut self.post,
+            market,
+        };
+        for side in [Side::Buy, Side::Sell] {
+            let shares = counter.reached(side, at);
+            counter.hit(&shares, at);
+        }
+    }
 
-    /// A trade printed; to be called before the depth change that it caused.
-    pub fn trade(&mut self, id: InstrumentId, trade: &Trade, market: &Market<'_>, at: Time) {}
+    /// A trade printed; to be called before the depth change that it caused. A trade while the book is
+    /// not known counts for nothing.
+    pub fn trade(&mut self, id: InstrumentId, trade: &Trade, market: &Market<'_>, at: Time) {
+        let Some(shelf) = self.shelves.get_mut(id.index()) else {
+            return;
+        };
+        if shelf.resting.is_empty() || !market.depth.is_live() || !self.post.has_room() {
+            return;
+        }
+        let shares = matching::share(&mut shelf.resting, trade, market);
+        let mut counter = Counter {
+            shelf,
+            post: &mut self.post,
+            market,
+        };
+        counter.hit(&shares, at);
+    }
 
-    /// The book's continuity was lost.
-    pub fn gap(&mut self, id: InstrumentId, terms: &Terms, dialect: instrument::Venue, at: Time) {}
+    /// The book's continuity was lost: resting orders are void, or only their optimistic bound falls,
+    /// since anything may trade unseen.
+    pub fn gap(&mut self, id: InstrumentId, terms: &Terms, dialect: instrument::Venue, at: Time) {
+        let Some(shelf) = self.shelves.get_mut(id.index()) else {
+            return;
+        };
+        if !terms.rules.void_on_gap {
+            for resting in &mut shelf.resting {
+                resting.spanned_gap = true;
+                resting.queue.unseen();
+            }
+            return;
+        }
+        for resting in core::mem::take(&mut shelf.resting) {
+            let executed = self.post.happened(terms, dialect, at).max(resting.since);
+            let moment = Moment {
+                terms,
+                dialect,
+                executed,
+                seen: at,
+            };
+            let about = (resting.order.id, id, resting.number + 1);
+            let outcome = Outcome::Void(VoidCause::Gap);
+            self.post.answer(&moment, &mut shelf.cursor, about, outcome);
+        }
+    }
 
-    /// The book is known again.
-    pub fn resync(&mut self, id: InstrumentId, market: &Market<'_>, at: Time) {}
+    /// The book is known again: nothing can be ahead that its level does not hold. To be followed by
+    /// [`Self::touched`], as every depth message.
+    pub fn resync(&mut self, id: InstrumentId, market: &Market<'_>, at: Time) {
+        let Some(shelf) = self.shelves.get_mut(id.index()) else {
+            return;
+        };
+        let rules = &market.terms.rules;
+        let depth = &market.depth;
+        shelf.consumption.recap(depth, at, rules.consumption_ns);
+        for resting in &mut shelf.resting {
+            let (side, price) = (resting.order.side, resting.limit());
+            let qty = depth.qty_at(side, price);
+            if !rules.queue_position || (qty.0 == 0 && !depth.reaches(side, price)) {
+                continue;
+            }
+            let level = base_units(qty, market.instrument.qty_scale);
+            if resting.unseen && qty.0 > 0 {
+                resting.unseen = false;
+                resting.joined_ahead = qty;
+                resting.queue = Position::behind(level);
+                resting.queue.unseen();
+            }
+            resting.queue.rebound(level);
+        }
+    }
 
     /// The next answer that is known here, once.
     pub fn poll(&mut self, now: Time) -> Option<Report> {
-        None
+        let answer = self.post.answers.get(self.post.told)?;
+        if answer.known > now {
+            return None;
+        }
+        self.post.told += 1;
+        Some(answer.report)
     }
 
     /// When the next answer is known here.
     #[must_use]
     pub fn known(&self) -> Option<Time> {
-        None
+        let answer = self.post.answers.get(self.post.told);
+        answer.map(|answer| answer.known)
     }
-
-    /// A report came back as an event, so it is durable.
-    pub fn heard(&mut self, report: &Report) {}
-
-    /// A new process: requests on their way are lost, answers not heard are told again.
-    pub fn restart(&mut self) {}
 
     /// What the venue would state of an instrument.
     #[must_use]
     pub fn statement(&self, instrument: InstrumentId) -> Statement {
-        Statement::default()
+        let reports = self.post.answers.iter().map(|answer| &answer.report);
+        let unheard = reports
+            .filter(|report| report.instrument == instrument)
+            .map(|report| match &report.outcome {
+                Outcome::Filled(fill) => signed(fill),
+                _ => 0,
+            });
+        let shelf = self.shelves.get(instrument.index());
+        Statement {
+            position: shelf.map_or(Qty(0), |shelf| shelf.position),
+            unheard: Qty(unheard.sum()),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! What the paper venue makes of a report that comes back, and of a new process.
+//!
+//! Reports are durable before they count; what the venue itself knew may be older when the journal's
+//! tail was lost. A report is then the truth about its order, and the venue catches up with it: what
+//! traded once cannot trade again.
+
+use super::venue::{Venue, ends, signed};
+use crate::instrument::InstrumentId;
+use crate::num::Qty;
+use crate::order::{Kind, OrderId, Outcome, Reject, Report, Request, VoidCause};
+
+impl Venue {
+    /// A report came back as an event, so it is durable: it is not told again. When the order here is
+    /// behind what it says, or went another way, the order here gives in.
+    pub fn heard(&mut self, report: &Report) {
+        if report.number == 0 {
+            return;
+        }
+        let same = |other: &Report| other.order == report.order && other.number == report.number;
+        let answers = &self.post.answers;
+        let place = answers.iter().position(|answer| same(&answer.report));
+        match place {
+            Some(place) if self.post.answers[place].report == *report => {
+                self.forget(place);
+                return;
+            }
+            Some(_) => self.take_back(report.order, report.number),
+            // It was heard before.
+            None if report.number <= self.last_number(report) => return,
+            None => {}
+        }
+        self.catch_up(report);
+    }
+
+    fn forget(&mut self, place: usize) -> Option<Report> {
+        self.post.told -= usize::from(place < self.post.told);
+        self.post.answers.remove(place).map(|answer| answer.report)
+    }
+
+    fn last_number(&self, report: &Report) -> u32 {
+        if let Some(place) = self.find(report.order, report.instrument) {
+            return self.shelves[report.instrument.index()].resting[place].number;
+        }
+        match self.find_inbound(report.order) {
+            Some(place) => self.inbound[place].number,
+            None => self.post.next_number(report.order) - 1,
+        }
+    }
+
+    /// Forgets the answers about an order from a number on, and what they say traded.
+    fn take_back(&mut self, order: OrderId, number: u32) {
+        for place in (0..self.post.answers.len()).rev() {
+            let report = self.post.answers[place].report;
+            if report.order != order || report.number < number {
+                continue;
+            }
+            self.forget(place);
+            if let Outcome::Filled(fill) = report.outcome {
+                self.shelf(report.instrument).position.0 -= signed(&fill);
+            }
+        }
+    }
+
+    /// The order is as a report says, which is newer than what is known here.
+    fn catch_up(&mut self, report: &Report) {
+        let (order, instrument, number) = (report.order, report.instrument, report.number);
+        if let Outcome::Filled(fill) = &report.outcome {
+            self.shelf(instrument).position.0 += signed(fill);
+        }
+        if let Some(place) = self.find(order, instrument) {
+            self.catch_up_resting(place, report);
+        } else if let Some(place) = self.find_inbound(order) {
+            self.catch_up_inbound(place, report);
+        } else {
+            self.post.remember(order, number);
+            // It is open by the report and nobody here knows its terms.
+            if !ends(&report.outcome) && !matches!(report.outcome, Outcome::Unchanged(_)) {
+                let lost = Report {
+                    number: number + 1,
+                    outcome: Outcome::Void(VoidCause::Restart),
+                    ..*report
+                };
+                self.post.send(report.executed, lost);
+            }
+        }
+    }
+
+    fn catch_up_resting(&mut self, place: usize, report: &Report) {
+        let shelf = self.shelf(report.instrument);
+        let resting = &mut shelf.resting[place];
+        resting.number = report.number;
+        match report.outcome {
+            Outcome::Filled(fill) => resting.left = fill.left,
+            Outcome::Replaced { price, left } => {
+                // At another price its place is not known.
+                resting.unseen |= resting.limit() != price;
+                resting.order.kind = Kind::Limit(price);
+                resting.order.qty = left;
+                resting.left = left;
+            }
+            _ => {}
+        }
+        if ends(&report.outcome) {
+            shelf.resting.remove(place);
+            self.post.remember(report.order, report.number);
+        }
+    }
+
+    fn catch_up_inbound(&mut self, place: usize, report: &Report) {
+        let inbound = &mut self.inbound[place];
+        inbound.number = report.number;
+        if let Request::New(order) = &mut inbound.request {
+            match report.outcome {
+                Outcome::Filled(fill) => order.qty = fill.left,
+                Outcome::Replaced { price, left } => {
+                    order.kind = Kind::Limit(price);
+                    order.qty = left;
+                }
+                _ => {}
+            }
+            // A market order's rest is still to trade or expire.
+            inbound.acked |= order.kind != Kind::Market
+                && matches!(
+                    report.outcome,
+                    Outcome::Acked | Outcome::Filled(_) | Outcome::Replaced { .. }
+                );
+        }
+        if ends(&report.outcome) {
+            self.inbound.remove(place);
+            self.post.remember(report.order, report.number);
+        }
+    }
+
+    /// A new process: requests on their way are lost, which is answered at once, and answers that were
+    /// told and not heard are told again.
+    pub fn restart(&mut self) {
+        self.post.told = 0;
+        for inbound in core::mem::take(&mut self.inbound) {
+            let (order, instrument) = (inbound.request.order(), inbound.request.instrument());
+            let (number, outcome) = match inbound.request {
+                Request::New(_) => (inbound.number + 1, Outcome::Void(VoidCause::Restart)),
+                Request::Cancel { .. } | Request::Replace { .. } => (
+                    self.next_number(order, instrument),
+                    Outcome::Unchanged(Reject::Unreachable),
+                ),
+            };
+            let report = Report {
+                order,
+                instrument,
+                number,
+                executed: inbound.sent,
+                outcome,
+            };
+            self.post.send(inbound.sent, report);
+        }
+    }
+
+    /// Every instrument in which something traded, and how much on balance.
+    pub fn positions(&self) -> impl Iterator<Item = (InstrumentId, Qty)> {
+        let shelves = self.shelves.iter().enumerate();
+        shelves
+            .map(|(place, shelf)| (place, shelf.position))
+            .filter(|(_, position)| position.0 != 0)
+            .filter_map(|(place, position)| {
+                Some((InstrumentId(u16::try_from(place).ok()?), position))
+            })
+    }
+}
