@@ -41,6 +41,9 @@ OK, END_OF_DATA = 0, 1
 REQUEST_ON_ITS_WAY = 11
 """Return code of a cancel or a modify that never left: the last request about the order is not answered."""
 
+NO_PRICE = 2**63 - 1
+"""The tick of the best price of a side without levels."""
+
 
 class Event(ctypes.Structure):
     """A row of market data (`event_dtype` of the package)."""
@@ -228,8 +231,9 @@ class Reference:
                 submit = library.hashmapbt_submit_buy_order
                 if order["side"] == "sell":
                     submit = library.hashmapbt_submit_sell_order
-                # A market order needs a price that it does not use.
-                price, quantity = float(order.get("price", tape["tick"])), float(order["quantity"])
+                # A market order has no price, and the call wants one.
+                price = float(order["price"]) if order["kind"] == "limit" else 0.0
+                quantity = float(order["quantity"])
                 force = TIMES_IN_FORCE[order.get("time_in_force", "gtc")]
                 code = submit(backtest, 0, order["id"], price, quantity, force, ORDER_KINDS[order["kind"]], False)
                 allowed = set()
@@ -249,6 +253,8 @@ class Reference:
         """One order in the words of `paper-tape`."""
         traded = order.status in (FILLED, PARTLY)
         status = STATUSES[order.status]
+        if traded and abs(order.exec_price_tick) >= NO_PRICE:
+            raise Refused(f"order {order.order_id} traded where there is no price: no level stood on its other side")
         # It failed on its way, which the library calls expired, and no venue time was ever known.
         if order.status == EXPIRED and order.exch_timestamp == 0:
             status = "rejected"

@@ -114,6 +114,8 @@ class Comparison:
                     if valid(candidate):
                         shorter[f"{len(shorter):06}"] = candidate
             found = self.differing(shorter) if shorter else {}
+            # What is cut must not make the reference stop: that is another difference.
+            found = {name: answers for name, answers in found.items() if not isinstance(answers[1], str)}
             if found:
                 tape = shorter[min(found)]
             elif width == 1:

@@ -15,6 +15,9 @@ MODELS = ("risk_averse", "log", "log2", "power3", "power2_3", "power3_3", "squar
 OPEN_AT_ONCE = 14
 """Orders of one instrument that the paper venue lets rest at once are 16."""
 
+FAR = 150
+"""Ticks from the first mid to a level that nobody takes."""
+
 
 def level(t: int, side: str, price: object, quantity: object, kind: str = "depth") -> Row:
     """A row of a book."""
@@ -221,6 +224,7 @@ class Market:
         self.step = chance.choice((1, 10, 1_000, 1_000_000))
         self.anchored = chance.random() < 0.8
         """A level far out stays on each side, so that none is ever empty."""
+        self.anchors = {self.mid - FAR, self.mid + FAR} if self.anchored else set()
         self.book: dict[tuple[str, int], Decimal] = {}
         self.events: list[Row] = []
         self.orders: list[Row] = []
@@ -248,8 +252,8 @@ class Market:
     def open(self) -> None:
         """The first snapshot."""
         if self.anchored:
-            self.set("buy", self.mid - 150, self.quantity(self.depth), "snapshot")
-            self.set("sell", self.mid + 150, self.quantity(self.depth), "snapshot")
+            self.set("buy", self.mid - FAR, self.quantity(self.depth), "snapshot")
+            self.set("sell", self.mid + FAR, self.quantity(self.depth), "snapshot")
         for away in range(1, self.random.randint(2, 8)):
             self.set("buy", self.mid - away, self.quantity(self.depth), "snapshot")
             self.set("sell", self.mid + away, self.quantity(self.depth), "snapshot")
@@ -263,6 +267,8 @@ class Market:
         if what < 0.35:
             # A trade at the touch, with the change of the level after it, before it, or never.
             hit = self.touch(side)
+            if hit in self.anchors:
+                return
             there = self.book.get((side, hit), Decimal(0))
             quantity = min(there, self.quantity(self.depth)) if chance.random() < 0.8 and there else self.quantity(self.depth)
             shown = chance.random()

@@ -13,6 +13,9 @@ use tickerml_shared::time::Time;
 
 use crate::format::{Ask, Event, INSTRUMENT, Request, Tape, What};
 
+/// How long what was taken stays missing from the book under the realistic rules.
+const CONSUMPTION_NS: u64 = 1_000_000_000;
+
 /// An order as it is known locally when the tape ends.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Line {
@@ -30,10 +33,12 @@ struct Known {
     order: Order,
     status: &'static str,
     executed: Qty,
-    /// As last asked for, or as the venue said since; the worst executed price once it traded.
-    price: Price,
-    /// As the venue last said.
-    venue_price: Price,
+    /// Its limit as last asked for, or as the venue said since.
+    limit: Price,
+    /// Its limit as the venue last said.
+    venue_limit: Price,
+    /// The worst price at which it last traded.
+    traded: Option<Price>,
     maker: bool,
     exchange_time: Time,
     local_time: Time,
@@ -45,16 +50,17 @@ struct Known {
 
 impl Known {
     fn sent(order: Order) -> Self {
-        let price = match order.kind {
-            Kind::Limit(price) => price,
+        let limit = match order.kind {
+            Kind::Limit(limit) => limit,
             Kind::Market => Price(0),
         };
         Self {
             order,
             status: "new",
             executed: Qty(0),
-            price,
-            venue_price: price,
+            limit,
+            venue_limit: limit,
+            traded: None,
             maker: false,
             exchange_time: Time(0),
             local_time: order.sent,
@@ -69,7 +75,7 @@ impl Known {
             Outcome::Acked => self.status = "new",
             Outcome::Filled(fill) => {
                 self.executed.0 += fill.qty.0;
-                self.price = fill.worst;
+                self.traded = Some(fill.worst);
                 self.maker = fill.maker;
                 self.status = if fill.left.0 == 0 {
                     "filled"
@@ -78,18 +84,19 @@ impl Known {
                 };
             }
             Outcome::Replaced { price, .. } => {
-                (self.price, self.venue_price) = (price, price);
+                (self.limit, self.venue_limit) = (price, price);
                 self.status = "new";
                 self.asked = self.asked.saturating_sub(1);
             }
             Outcome::Canceled => {
                 self.status = "canceled";
                 self.asked = self.asked.saturating_sub(1);
-                if self.executed.0 == 0 {
-                    self.price = self.venue_price;
-                }
+                self.limit = self.venue_limit;
             }
-            Outcome::Expired(_) => self.status = "expired",
+            Outcome::Expired(_) => {
+                self.status = "expired";
+                self.asked = self.asked.saturating_sub(1);
+            }
             Outcome::Rejected(_) => self.status = "rejected",
             Outcome::Void(_) => self.status = "void",
             Outcome::Unchanged(_) => {
@@ -130,8 +137,14 @@ impl<'a> Player<'a> {
         let rules = match which {
             Which::Hftbacktest => Rules::hftbacktest(tape.queue),
             Which::Realistic => Rules {
+                queue: tape.queue,
+                queue_position: true,
+                partial_fills: true,
+                shared_volume: true,
+                consumption_ns: CONSUMPTION_NS,
                 fees: false,
-                ..Rules::hftbacktest(tape.queue)
+                latency: true,
+                void_on_gap: true,
             },
         };
         Self {
@@ -178,13 +191,14 @@ impl<'a> Player<'a> {
 
     fn line(&self, known: &Known) -> Line {
         let instrument = &self.tape.instrument;
+        let price = known.traded.unwrap_or(known.limit);
         Line {
             id: known.order.id.0,
             status: known.status,
             executed: Fixed::new(known.executed.0, instrument.qty_scale)
                 .trimmed()
                 .to_string(),
-            price: Fixed::new(known.price.0, instrument.price_scale)
+            price: Fixed::new(price.0, instrument.price_scale)
                 .trimmed()
                 .to_string(),
             maker: known.maker,
@@ -256,7 +270,7 @@ impl<'a> Player<'a> {
                 let (order, instrument) = (request.id, INSTRUMENT);
                 match request.ask {
                     Ask::Replace(price, qty) => {
-                        known.price = price;
+                        known.limit = price;
                         order::Request::Replace {
                             order,
                             instrument,
