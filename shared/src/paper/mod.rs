@@ -11,6 +11,8 @@ pub mod latency;
 pub mod matching;
 pub mod queue;
 mod recovery;
+#[cfg(test)]
+mod testing;
 pub mod venue;
 
 use heapless::Vec;

@@ -13,10 +13,10 @@ impl Venue {
     /// A report came back as an event, so it is durable: it is not told again. When the order here is
     /// behind what it says, or went another way, the order here gives in.
     pub fn heard(&mut self, report: &Report) {
-        if report.number == 0 {
-            return;
-        }
-        let same = |other: &Report| other.order == report.order && other.number == report.number;
+        let same = |other: &Report| {
+            let numbered = other.order == report.order && other.number == report.number;
+            numbered && (report.number > 0 || other == report)
+        };
         let answers = &self.post.answers;
         let place = answers.iter().position(|answer| same(&answer.report));
         match place {
@@ -24,6 +24,8 @@ impl Venue {
                 self.forget(place);
                 return;
             }
+            // No report about an order.
+            _ if report.number == 0 => return,
             Some(_) => self.take_back(report.order, report.number),
             // It was heard before.
             None if report.number <= self.last_number(report) => return,
@@ -43,7 +45,7 @@ impl Venue {
         }
         match self.find_inbound(report.order) {
             Some(place) => self.inbound[place].number,
-            None => self.post.next_number(report.order) - 1,
+            None => self.post.last_number(report.order),
         }
     }
 

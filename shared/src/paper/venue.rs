@@ -331,10 +331,10 @@ impl Post {
         self.ended.push_back((order, number));
     }
 
-    /// The number of the next report about an order that is not open.
-    pub(super) fn next_number(&self, order: OrderId) -> u32 {
+    /// The number of the last report about an order that ended; 0 for one that was never here.
+    pub(super) fn last_number(&self, order: OrderId) -> u32 {
         let ended = self.ended.iter().find(|(id, _)| *id == order);
-        ended.map_or(0, |(_, number)| *number) + 1
+        ended.map_or(0, |(_, number)| *number)
     }
 
     /// When something seen here happened at the venue: earlier, where the feed takes time.
@@ -406,24 +406,29 @@ impl Venue {
         self.inbound.iter().filter(new).count() + resting.sum::<usize>()
     }
 
-    /// The number of the next report about an order, counted as used.
+    /// The number of the next report about an order, counted as used; 0 for an order that was never
+    /// here.
     pub(super) fn next_number(&mut self, order: OrderId, instrument: InstrumentId) -> u32 {
         let number = if let Some(place) = self.find(order, instrument) {
             &mut self.shelves[instrument.index()].resting[place].number
         } else if let Some(place) = self.find_inbound(order) {
             &mut self.inbound[place].number
         } else {
-            let number = self.post.next_number(order);
-            if number > 1 {
-                self.post.remember(order, number);
-            }
-            return number;
+            // What is said of an order that was never here is no report about it.
+            return match self.post.last_number(order) {
+                0 => 0,
+                last => {
+                    self.post.remember(order, last + 1);
+                    last + 1
+                }
+            };
         };
         *number += 1;
         *number
     }
 
-    /// Sends a request. Its answer comes out of [`Self::poll`].
+    /// Sends a request. Its answer comes out of [`Self::poll`]. An answer of number 0 is no report about
+    /// an order of this id: there never was one (`Unchanged(UnknownOrder)` or `Unreachable`).
     ///
     /// # Errors
     /// A report that is known at once, since the request never leaves: `Rejected(Busy)` (number 1),
@@ -470,11 +475,11 @@ impl Venue {
             self.shelf(instrument).cursor = cursor;
         }
         if entry < 0 {
-            let number = self.next_number(order, instrument);
-            let outcome = if new {
-                Outcome::Rejected(Reject::Unreachable)
+            let (number, outcome) = if new {
+                (1, Outcome::Rejected(Reject::Unreachable))
             } else {
-                Outcome::Unchanged(Reject::Unreachable)
+                let number = self.next_number(order, instrument);
+                (number, Outcome::Unchanged(Reject::Unreachable))
             };
             let known = now.plus(entry.unsigned_abs());
             self.post.send(known, report(number, outcome));
