@@ -18,14 +18,98 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
 import tapes
-from reference import VERSION, Reference, Refused, Row, Tape
+from reference import VERSION, Reference, Refused, Row, Tape, text
 
 SKIPPED = 77
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+
+
+class Defect(NamedTuple):
+    """A behaviour of hftbacktest that is left out of the comparison, and what either side answers to its tape."""
+
+    what: str
+    partial: bool
+    """The exchange with partial fills shows it, or the one without."""
+    theirs: str
+    ours: str
+    ends_process: bool = False
+
+
+DEFECTS = {
+    "a-parts-do-not-reach-the-position": Defect(
+        "1 is filled as 0.4 and 0.6, and the first part never reaches the local position",
+        True,
+        "filled 0.6 at 99; position 0.6",
+        "filled 1 at 99; position 1",
+    ),
+    "b-exact-fill-stops-the-run": Defect(
+        "a trade fills exactly what is open, the order stays in the book, and the next trade stops the run",
+        True,
+        "elapse to 10000 returned 14",
+        "filled 1 at 99; position 1",
+    ),
+    "c-two-orders-use-one-trade-twice": Defect(
+        "of a trade 1.2 go past the queue, and two orders of 1 at that price are both filled by them",
+        True,
+        "filled 1 at 99; filled 1 at 99; position 2",
+        "filled 1 at 99; partially-filled 0.2 at 99; position 1.2",
+    ),
+    "d-touch-without-a-trade-fills-all": Defect(
+        "an ask of 0.1 comes down to a bid of 5, which is filled whole without a trade",
+        True,
+        "filled 5 at 99; position 5",
+        "partially-filled 0.1 at 99; position 0.1",
+    ),
+    "e-immediate-over-what-is-there": Defect(
+        "immediate-or-cancel 15 where 10 are: 10 trade at the exchange, and nothing reaches the local position",
+        True,
+        "expired 10 at 101; position 0",
+        "expired 10 at 101; position 10",
+    ),
+    "f-immediate-over-two-levels": Defect(
+        "immediate-or-cancel 15 over levels of 10 and 5: only the last level reaches the local position",
+        True,
+        "filled 5 at 102; position 5",
+        "filled 15 at 102; position 15",
+    ),
+    "g-remainder-at-the-limit-fills": Defect(
+        "a limit order of 15 at a touch of 10 is filled whole at its limit",
+        True,
+        "filled 15 at 101; position 15",
+        "partially-filled 10 at 101; position 10",
+    ),
+    "h-replacement-forgets-its-quantity": Defect(
+        "an order of 1 is replaced by one of 3 at another price, and 1 is all that it trades",
+        False,
+        "filled 1 at 98; position 1",
+        "filled 3 at 98; position 3",
+    ),
+    "i-market-order-without-a-book": Defect(
+        "a market order to buy meets no ask, and trades at the greatest integer",
+        False,
+        "order 1 traded where there is no price: no level stood on its other side",
+        "rejected 0 at 0; position 0",
+    ),
+    "j-late-cancel-counts-a-fill-twice": Defect(
+        "an order is filled, a cancel comes too late, and its refusal adds the fill to the position again",
+        False,
+        "filled 1 at 99; position 2",
+        "filled 1 at 99; position 1",
+    ),
+    "k-answer-in-the-time-of-a-refusal": Defect(
+        "an order is filled between a recorded request that was refused and the next, nanoseconds before the second was taken: rounding makes its answer come before it",
+        False,
+        "the process ends with code -6",
+        "filled 1 at 99; position 1",
+        ends_process=True,
+    ),
+}
 
 
 class Ours:
@@ -192,30 +276,39 @@ def check_capture(comparison: Comparison, path: Path, tape: Tape) -> None:
 
 def check_defects(comparison: Comparison) -> None:
     """Runs each excluded behaviour: it must still be there, or the exclusion is out of date."""
-    for path in sorted((HERE / "defects").glob("*.json")):
-        whole = json.loads(path.read_text())
-        tape, partial = whole["tape"], whole["exchange"] == "partial"
-        with tempfile.TemporaryDirectory(prefix="tickerml-parity-") as folder:
-            file = Path(folder) / path.name
-            file.write_text(json.dumps(tape))
-            ours = comparison.ours.run([file], "--rules", "realistic").get(str(file), comparison.ours.complaints)
+    for name, defect in DEFECTS.items():
+        path = HERE / "defects" / f"{name}.json"
+        tape = json.loads(path.read_text())
+        answer = comparison.ours.run([path], "--rules", "realistic").get(str(path))
+        ours = in_short(answer, traded(tape, answer)) if answer else comparison.ours.complaints
         try:
-            orders, position = comparison.reference.run_with_position(tape, partial)
-            theirs = {"orders": [short(order) for order in orders], "position": round(position, 9)}
+            if defect.ends_process:
+                command = [sys.executable, str(HERE / "reference.py"), str(path)]
+                ended = subprocess.run(command, capture_output=True, check=False).returncode
+                raise Refused(f"the process ends with code {ended}")
+            orders, position = comparison.reference.run_with_position(tape, defect.partial)
+            theirs = in_short(orders, Decimal(repr(position)))
         except Refused as refused:
-            theirs = {"stops": str(refused)}
-        ours = [short(order) for order in ours] if isinstance(ours, list) else ours
-        print(f"{path.stem}: {whole['what']}")
-        print(f"  hftbacktest ({whole['exchange']}): {json.dumps(theirs)}\n  tickerml (realistic):  {json.dumps(ours)}")
-        for side, got in (("hftbacktest", theirs), ("tickerml", ours)):
-            if got != whole[side]:
+            theirs = str(refused)
+        exchange = "PartialFillExchange" if defect.partial else "NoPartialFillExchange"
+        print(f"{name}: {defect.what}\n  hftbacktest, {exchange}: {theirs}\n  tickerml, realistic: {ours}")
+        for side, got, expected in (("hftbacktest", theirs, defect.theirs), ("tickerml", ours, defect.ours)):
+            if got != expected:
                 comparison.failed = True
-                print(f"  DIFFERS: {side} was expected to give {json.dumps(whole[side])}", flush=True)
+                print(f"  DIFFERS: {side} is expected to give: {expected}", flush=True)
 
 
-def short(order: Row) -> Row:
-    """What matters of an order that shows a defect."""
-    return {key: order[key] for key in ("id", "status", "executed", "price")}
+def traded(tape: Tape, orders: list[Row]) -> Decimal:
+    """The position that the executed quantities of a tape's orders add up to."""
+    sides = {order["id"]: order["side"] for order in tape["orders"] if "side" in order}
+    signed = (Decimal(o["executed"]) * (1 if sides[o["id"]] == "buy" else -1) for o in orders)
+    return sum(signed, Decimal(0))
+
+
+def in_short(orders: list[Row], position: Decimal) -> str:
+    """What matters of orders that show a defect."""
+    told = (f"{order['status']} {order['executed']} at {order['price']}" for order in orders)
+    return f"{'; '.join(told)}; position {text(position)}"
 
 
 def main() -> int:

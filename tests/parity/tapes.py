@@ -366,10 +366,16 @@ class Market:
         rows: list[tuple[int, int, int]] = []
         request = self.events[0]["t"] + chance.randint(-most, most)
         taken = 0
+        # With times since 1970 the reference ends the process when an answer is due in a refusal's time.
+        refusals = chance.choice((0.0, 0.2)) if self.now < 10**12 else 0.0
         while request < self.now and len(rows) < 200 or not rows:
             taken = max(taken + 1, request + chance.randint(0, most))
             rows.append((request, taken, taken + chance.randint(0, most)))
             request += chance.randint(1, 3 * most)
+        # The first and the last row stand for all time before and after: a refusal there would go on forever.
+        for place in range(1, len(rows) - 1):
+            if chance.random() < refusals:
+                rows[place] = (rows[place][0], 0, rows[place][2])
         return (0, 0), rows
 
 

@@ -65,7 +65,10 @@ fn tape_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
         let first = files.len();
         for entry in fs::read_dir(path).map_err(unreadable)? {
             let file = entry.map_err(unreadable)?.path();
-            if file.extension().is_some_and(|extension| extension == "json") {
+            if file
+                .extension()
+                .is_some_and(|extension| extension == "json")
+            {
                 files.push(file);
             }
         }

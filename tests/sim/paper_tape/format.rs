@@ -452,8 +452,7 @@ fn latency(raw: &RawTape) -> Result<Latency, Refusal> {
 fn check_times(raw: &RawTape) -> Result<(), Refusal> {
     let events = raw.events.iter().map(|event| event.t);
     let orders = raw.orders.iter().map(|order| order.t);
-    let lists: [(&str, Vec<u64>); 2] =
-        [("events", events.collect()), ("orders", orders.collect())];
+    let lists: [(&str, Vec<u64>); 2] = [("events", events.collect()), ("orders", orders.collect())];
     for (list, times) in &lists {
         for (number, &at) in times.iter().enumerate() {
             if number > 0 && at < times[number - 1] {
@@ -479,4 +478,131 @@ fn check_times(raw: &RawTape) -> Result<(), Refusal> {
         return refuse("end", cause);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TAPE: &str = r#"{
+        "events": [
+            {"t": 100, "kind": "snapshot", "side": "buy", "price": "99.5", "quantity": "10"},
+            {"t": 200, "kind": "trade", "side": "sell", "price": "99.5", "quantity": "0.005"}
+        ],
+        "orders": [
+            {"t": 150, "id": 1, "side": "buy", "price": "99.0", "quantity": "0.02", "kind": "limit", "time_in_force": "gtx"},
+            {"t": 160, "id": 2, "side": "sell", "quantity": "1", "kind": "market"},
+            {"t": 170, "id": 1, "kind": "replace", "price": "98.5", "quantity": "0.02"},
+            {"t": 180, "id": 1, "kind": "cancel"}
+        ],
+        "queue_model": "power2_3", "latency_ns": [10, 20], "tick": "0.5", "lot": "0.01", "end": 300
+    }"#;
+
+    #[test]
+    fn reads_a_tape_at_the_scales_that_it_needs() {
+        let tape = Tape::parse(TAPE, None).expect("a tape");
+        let instrument = &tape.instrument;
+        assert_eq!((instrument.price_scale, instrument.tick), (1, 5));
+        assert_eq!((instrument.qty_scale, instrument.lot), (3, 10));
+        assert_eq!((tape.events.len(), tape.requests.len()), (2, 4));
+        assert_eq!(tape.queue, QueueModel::Power2(3));
+        let other = Tape::parse(TAPE, Some(QueueModel::Log)).expect("a tape");
+        assert_eq!(other.queue, QueueModel::Log);
+    }
+
+    #[test]
+    fn what_is_no_tape_is_refused_by_place_and_cause() {
+        let cases = [
+            ("\"end\"", "\"ende\"", "line 12", "unknown field `ende`"),
+            (
+                "\"kind\": \"market\"",
+                "\"kind\": \"stop\"",
+                "line 8",
+                "unknown variant `stop`",
+            ),
+            (
+                "\"price\": \"98.5\"",
+                "\"price\": \"98.6\"",
+                "orders[2].price",
+                "no multiple of the tick",
+            ),
+            (
+                "\"price\": \"98.5\"",
+                "\"price\": \"98.55\"",
+                "orders[2].price",
+                "no multiple of the tick",
+            ),
+            (
+                "\"quantity\": \"10\"",
+                "\"quantity\": \"ten\"",
+                "events[0].quantity",
+                "is not a decimal number",
+            ),
+            (
+                "\"quantity\": \"10\"",
+                "\"quantity\": \"0.004\"",
+                "events[0].quantity",
+                "less than half a lot",
+            ),
+            (
+                "\"quantity\": \"1\"",
+                "\"quantity\": \"0.015\"",
+                "orders[1].quantity",
+                "multiple of the lot",
+            ),
+            (
+                "\"t\": 200",
+                "\"t\": 99",
+                "events[1].t",
+                "99 is before 100; sort by t",
+            ),
+            ("\"t\": 170", "\"t\": 155", "orders[2].t", "sort by t"),
+            (
+                "\"t\": 150",
+                "\"t\": 50",
+                "orders[0].t",
+                "before the first event",
+            ),
+            ("\"end\": 300", "\"end\": 199", "end", "raise it"),
+            ("\"id\": 2", "\"id\": 1", "orders[1].id", "write another"),
+            (
+                "180, \"id\": 1",
+                "180, \"id\": 7",
+                "orders[3].id",
+                "write its order first",
+            ),
+            (
+                ", \"time_in_force\": \"gtx\"",
+                "",
+                "orders[0].time_in_force",
+                "is missing",
+            ),
+            (
+                "power2_3",
+                "power0",
+                "queue_model",
+                "'power0' is not known; known are risk_averse",
+            ),
+            ("\"latency_ns\": [10, 20], ", "", "latency_ns", "is missing"),
+            ("[10, 20]", "[10, -20]", "latency_ns[1]", "negative"),
+            (
+                "\"latency_ns\": [10, 20]",
+                "\"latency_rows\": [[5, 6, 7], [5, 8, 9]]",
+                "latency_rows[1][0]",
+                "sort the rows",
+            ),
+            (
+                "\"tick\": \"0.5\"",
+                "\"tick\": \"0\"",
+                "tick",
+                "is not positive",
+            ),
+        ];
+        for (from, to, place, cause) in cases {
+            assert!(TAPE.contains(from), "{from} is in the tape");
+            let refusal = Tape::parse(&TAPE.replacen(from, to, 1), None).expect_err(to);
+            assert!(refusal.place.starts_with(place), "{to}: {refusal:?}");
+            assert!(refusal.cause.contains(cause), "{to}: {refusal:?}");
+        }
+    }
 }

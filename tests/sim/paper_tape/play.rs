@@ -310,3 +310,53 @@ fn market<'a>(rows: &'a Rows, tape: &'a Tape, terms: &'a Terms) -> Market<'a> {
 fn no_impact(_: Side, _: Qty, _: Price, _: Cash) -> Cash {
     Cash::ZERO
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A level of 20 falls to 14 while 10 of it are ahead of an order; then so much trades.
+    fn fills_after(model: &str, traded: &str) -> bool {
+        let text = format!(
+            r#"{{
+            "events": [
+                {{"t": 100, "kind": "depth", "side": "buy", "price": "99", "quantity": "10"}},
+                {{"t": 200, "kind": "depth", "side": "buy", "price": "99", "quantity": "20"}},
+                {{"t": 300, "kind": "depth", "side": "buy", "price": "99", "quantity": "14"}},
+                {{"t": 400, "kind": "trade", "side": "sell", "price": "99", "quantity": "{traded}"}}
+            ],
+            "orders": [
+                {{"t": 150, "id": 1, "side": "buy", "price": "99", "quantity": "1", "kind": "limit", "time_in_force": "gtc"}}
+            ],
+            "queue_model": "{model}", "latency_ns": [10, 20], "tick": "1", "lot": "0.01", "end": 500
+        }}"#
+        );
+        let tape = Tape::parse(&text, None).expect("a tape");
+        let mut player = Player::new(&tape, Which::Hftbacktest);
+        player.play().expect("room");
+        let lines = player.lines();
+        let (status, time) = (lines[0].status, lines[0].exchange_time);
+        assert!(
+            (status, time) == ("filled", 400) || (status, time) == ("new", 160),
+            "{lines:?}"
+        );
+        status == "filled"
+    }
+
+    /// The smallest trades at which hftbacktest 2.4.4 was seen to fill, to four decimals.
+    #[test]
+    fn an_order_fills_at_the_trade_at_which_it_fills_in_hftbacktest() {
+        for (model, enough, short) in [
+            ("risk_averse", "10.0051", "10.0049"),
+            ("log", "7.0051", "7.0049"),
+            ("log2", "8.7307", "8.7306"),
+            ("power3", "7.0051", "7.0049"),
+            ("power2_3", "4.7551", "4.7549"),
+            ("power3_3", "9.2551", "9.2549"),
+            ("square", "7.0051", "7.0049"),
+        ] {
+            assert!(fills_after(model, enough), "{model} at {enough}");
+            assert!(!fills_after(model, short), "{model} at {short}");
+        }
+    }
+}
