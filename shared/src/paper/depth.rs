@@ -290,3 +290,183 @@ impl Half {
             .then_some(next)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeMap;
+    use alloc::vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BUY: Side = Side::Buy;
+    const SELL: Side = Side::Sell;
+
+    /// The rules in their plainest form: a map a side, best prices found tick by tick.
+    #[derive(Default)]
+    struct Plain {
+        bids: BTreeMap<i64, i64>,
+        asks: BTreeMap<i64, i64>,
+        bid: Option<i64>,
+        ask: Option<i64>,
+        low: Option<i64>,
+        high: Option<i64>,
+    }
+
+    impl Plain {
+        fn below(&self, from: i64) -> Option<i64> {
+            let low = self.low?;
+            (low..from).rev().find(|tick| self.bids.contains_key(tick))
+        }
+
+        fn above(&self, from: i64) -> Option<i64> {
+            let high = self.high?;
+            (from + 1..=high).find(|tick| self.asks.contains_key(tick))
+        }
+
+        fn update(&mut self, side: Side, tick: i64, qty: i64) {
+            let map = match side {
+                BUY => &mut self.bids,
+                SELL => &mut self.asks,
+            };
+            if qty > 0 {
+                map.insert(tick, qty);
+            } else {
+                map.remove(&tick);
+            }
+            match (side, qty) {
+                (BUY, 0) if self.bid == Some(tick) => {
+                    self.bid = self.below(tick);
+                    self.low = self.low.filter(|_| self.bid.is_some());
+                }
+                (SELL, 0) if self.ask == Some(tick) => {
+                    self.ask = self.above(tick);
+                    self.high = self.high.filter(|_| self.ask.is_some());
+                }
+                (_, 0) => {}
+                (BUY, _) => {
+                    if self.bid.is_none_or(|bid| tick > bid) {
+                        self.bid = Some(tick);
+                        if self.ask.is_some_and(|ask| tick >= ask) {
+                            self.ask = self.above(tick);
+                        }
+                    }
+                    self.low = Some(self.low.map_or(tick, |low| low.min(tick)));
+                }
+                (SELL, _) => {
+                    if self.ask.is_none_or(|ask| tick < ask) {
+                        self.ask = Some(tick);
+                        if self.bid.is_some_and(|bid| bid >= tick) {
+                            self.bid = self.below(tick);
+                        }
+                    }
+                    self.high = Some(self.high.map_or(tick, |high| high.max(tick)));
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn rows_keep_the_rules_of_the_plain_map(
+            rows in proptest::collection::vec((any::<bool>(), 90_i64..110, 0_i64..4), 1..120),
+        ) {
+            let (mut rows_book, mut plain) = (Rows::new(), Plain::default());
+            for (buy, tick, qty) in rows {
+                let side = if buy { BUY } else { SELL };
+                let before = if buy { plain.bid } else { plain.ask };
+                let map = if buy { &plain.bids } else { &plain.asks };
+                let prev = map.get(&tick).copied().unwrap_or(0);
+                plain.update(side, tick, qty);
+                let after = if buy { plain.bid } else { plain.ask };
+                let change = rows_book.update(side, Price(tick), Qty(qty));
+                prop_assert_eq!(change, Change {
+                    side,
+                    price: Price(tick),
+                    prev_qty: Qty(prev),
+                    new_qty: Qty(qty),
+                    prev_best: before.map(Price),
+                    new_best: after.map(Price),
+                });
+                prop_assert_eq!(rows_book.best_price(BUY), plain.bid.map(Price));
+                prop_assert_eq!(rows_book.best_price(SELL), plain.ask.map(Price));
+                for (side, map) in [(BUY, &plain.bids), (SELL, &plain.asks)] {
+                    for tick in 90..110 {
+                        let want = map.get(&tick).copied().unwrap_or(0);
+                        prop_assert_eq!(rows_book.qty_at(side, Price(tick)), Qty(want));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_crossing_level_leaves_the_crossed_ones_out_of_date() {
+        let mut rows = Rows::new();
+        for (price, qty) in [(101, 4), (102, 5), (103, 6)] {
+            rows.update(SELL, Price(price), Qty(qty));
+        }
+        let change = rows.update(BUY, Price(102), Qty(1));
+        assert_eq!(
+            (change.prev_best, change.new_best),
+            (None, Some(Price(102)))
+        );
+        assert_eq!(rows.best_price(SELL), Some(Price(103)));
+        assert_eq!(rows.qty_at(SELL, Price(101)), Qty(4), "still there");
+        let asks: Vec<_> = rows.levels(SELL).map(|level| level.price.0).collect();
+        assert_eq!(asks, [103]);
+        rows.clear(Some(SELL));
+        assert_eq!(
+            (rows.best(SELL), rows.best_price(BUY)),
+            (None, Some(Price(102)))
+        );
+        rows.clear(None);
+        assert_eq!(rows, Rows::new());
+    }
+
+    #[test]
+    fn every_kind_of_book_answers_alike() {
+        let mut rows = Rows::new();
+        let level = |price, qty| Level {
+            price: Price(price),
+            qty: Qty(qty),
+        };
+        let (bids, asks) = (vec![level(100, 7), level(99, 8)], vec![level(101, 4)]);
+        for bid in &bids {
+            rows.update(BUY, bid.price, bid.qty);
+        }
+        rows.update(SELL, asks[0].price, asks[0].qty);
+        let made_up = Depth::Levels {
+            bids: &bids,
+            asks: &asks,
+        };
+        for depth in [Depth::Rows(&rows), made_up] {
+            assert_eq!(depth.best(BUY), Some(level(100, 7)));
+            assert_eq!(depth.best_price(SELL), Some(Price(101)));
+            assert_eq!(depth.qty_at(BUY, Price(99)), Qty(8));
+            assert_eq!(depth.qty_at(BUY, Price(98)), Qty(0));
+            assert_eq!((depth.double_mid(), depth.is_live()), (201, true));
+            assert_eq!(depth.levels(BUY).collect::<Vec<_>>(), bids);
+        }
+        assert!(made_up.is_synthetic() && !Depth::Rows(&rows).is_synthetic());
+        let stale = Book::new();
+        let stale = Depth::Book(&stale);
+        assert_eq!(
+            (stale.best(BUY), stale.double_mid(), stale.is_live()),
+            (None, 0, false)
+        );
+    }
+
+    #[test]
+    fn rows_are_bounded() {
+        let mut rows = Rows::new();
+        for price in (1..=ROWS_KEPT as i64 + 5).rev() {
+            rows.update(BUY, Price(price), Qty(1));
+        }
+        assert_eq!(rows.levels(BUY).count(), ROWS_KEPT);
+        assert_eq!(rows.best_price(BUY), Some(Price(ROWS_KEPT as i64 + 5)));
+    }
+}

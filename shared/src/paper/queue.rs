@@ -257,4 +257,6 @@ fn split(x: f64) -> (f64, f64) {
 }
 
 #[cfg(test)]
+mod calibration;
+#[cfg(test)]
 mod tests;

@@ -33,7 +33,8 @@ const MAX_ENDED: usize = 2 * MAX_ORDERS;
 /// The stream of random numbers that latencies are drawn from.
 const STREAM: u64 = 0x0076_656e_7565;
 
-/// Which effects are simulated, and how.
+/// Which effects are simulated, and how. With `partial_fills` and `shared_volume` all own fills of a
+/// trade together are no larger than the trade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rules {
     /// The queue model whose estimate decides fills.
@@ -764,5 +765,7 @@ impl Venue {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;
