@@ -133,6 +133,10 @@ def by_hand() -> dict[str, Tape]:
             BOOK + [trade(250, "sell", 99, 9), trade(500, "sell", 99, 2)],
             [limit(150, 1, "buy", 99, 5), replace(300, 1, 99, 2)],
         ),
+        "replacement-by-more-joins-at-the-end": tape(
+            BOOK + [trade(250, "sell", 99, 9), trade(500, "sell", 99, 2)],
+            [limit(150, 1, "buy", 99, 1), replace(300, 1, 99, 2)],
+        ),
         "replacement-into-the-touch-takes": tape(BOOK, [limit(150, 1, "buy", 99, 5), replace(300, 1, 101, 5)]),
         "post-only-replacement-into-the-touch-expires": tape(
             BOOK, [limit(150, 1, "buy", 99, 5, "gtx"), replace(300, 1, 101, 5)]
@@ -296,6 +300,47 @@ class Market:
             gone = chance.random() < 0.25
             self.set(side, away, Decimal(0) if gone else self.quantity(self.depth))
 
+    def queue(self) -> None:
+        """One thing happens at a level near the touch, which stays where it is: a trade of a part of it, somebody
+        joins, or somebody leaves."""
+        chance = self.random
+        self.now += chance.choice((0, 1, chance.randint(1, 20))) * self.step
+        side = chance.choice(("buy", "sell"))
+        sign = 1 if side == "buy" else -1
+        hit = self.mid - sign * (1 if chance.random() < 0.85 else 2)
+        there = self.book.get((side, hit), self.lot)
+        part = min(self.quantity(max(1, self.depth // 3)), there)
+        what = chance.random()
+        if what < 0.4:
+            aggressor = "sell" if side == "buy" else "buy"
+            self.events.append(trade(self.now, aggressor, self.price(hit), text(part)))
+            if what < 0.28:
+                self.now += chance.choice((0, 0, 1)) * self.step
+                self.set(side, hit, max(self.lot, there - part))
+        elif what < 0.6:
+            self.set(side, hit, there + part)
+        elif what < 0.65:
+            self.set(side, hit, there)
+        else:
+            self.set(side, hit, max(self.lot, there - part))
+
+    def join(self) -> None:
+        """The client joins a level near the touch, where it may have an order already, or leaves."""
+        chance = self.random
+        if self.quantities and chance.random() < 0.15:
+            self.orders.append(cancel(self.now, chance.choice(list(self.quantities))))
+            return
+        if self.quantities and chance.random() < 0.15:
+            self.replace(chance.choice(list(self.quantities)))
+            return
+        if len(self.quantities) >= OPEN_AT_ONCE:
+            return
+        number, side = len(self.orders) + 1, chance.choice(("buy", "sell"))
+        ticks = self.mid - (1 if side == "buy" else -1) * chance.choice((1, 1, 1, 2))
+        quantity = chance.randint(1, 5) * self.lot
+        self.orders.append(limit(self.now, number, side, self.price(ticks), text(quantity), chance.choice(("gtc", "gtx"))))
+        self.quantities[number], self.prices[number] = quantity, ticks
+
     def fresh(self, side: str) -> int | None:
         """A price near the touch at which no order of ours ever was."""
         sign = 1 if side == "buy" else -1
@@ -380,15 +425,16 @@ class Market:
 
 
 def at_random(seed: int) -> Tape:
-    """The tape of a seed."""
+    """The tape of a seed: a market that wanders, or, of every other seed, one that stands and trades."""
     world = Market(seed)
     chance = world.random
     world.open()
+    happen, ask = (world.queue, world.join) if seed % 2 else (world.happen, world.ask)
     for _ in range(chance.randint(10, 80)):
-        world.happen()
+        happen()
         if chance.random() < 0.25:
             world.now += chance.choice((0, 0, 1, chance.randint(1, 9))) * world.step
-            world.ask()
+            ask()
     latency, rows = world.latency()
     end = world.now + chance.choice((0, 1, chance.randint(0, 60), 200)) * world.step
     return tape(world.events, world.orders, world.model, latency, str(world.tick), str(world.lot), end, rows)
