@@ -141,6 +141,29 @@ need_build() {
     need_command cc gcc libc6-dev || die "no C compiler: $REASON"
 }
 
+# need_python_venv PACKAGE==VERSION...: a Python with exactly these packages and none that they ask for, as
+# $PYTHON. Returns 1 with a reason when it cannot be had.
+need_python_venv() {
+    local folder="${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/tickerml/python" wanted
+    need_command python3 python3 || return 1
+    wanted="$(python3 --version) $*"
+    PYTHON="$folder/bin/python"
+    if "$PYTHON" -c '' 2>/dev/null && [ "$(cat "$folder/packages" 2>/dev/null)" = "$wanted" ]; then return 0; fi
+    # Debian ships Python without what makes such an environment.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || need_apt python3-venv || return 1
+    say "installing $* in $folder"
+    rm -rf "$folder"
+    if ! python3 -m venv "$folder" >&2; then
+        REASON="python3 cannot make a virtual environment in $folder; install python3-venv, or set XDG_CACHE_HOME to a folder that is writable"
+        return 1
+    fi
+    if ! "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-input --no-deps --only-binary :all: "$@" >&2; then
+        REASON="pip cannot install $* for $(python3 --version); check the network, and that the package has a wheel for it"
+        return 1
+    fi
+    printf '%s\n' "$wanted" >"$folder/packages"
+}
+
 # --- steps ------------------------------------------------------------------------------------
 
 readonly SKIPPED=77
