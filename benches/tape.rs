@@ -16,10 +16,9 @@ use tickerml_benches::counting::{Counting, Heap};
 use tickerml_benches::ordinary::{BOOK_FEATURES, Ordinary};
 use tickerml_benches::stats::{Summary, Times};
 use tickerml_benches::tape::{self, RECORDINGS, Tape};
-use tickerml_edge::replay::market_only;
 use tickerml_edge::venue::session::Session;
 use tickerml_shared::book::Book;
-use tickerml_shared::engine::{Engine, Output};
+use tickerml_shared::engine::{Engine, Output, Setup};
 use tickerml_shared::event::{Body, Depth, DepthKind, Event, Level, Record, Side, Touch, Update};
 use tickerml_shared::features::{FEATURES, Feature, Features, Function};
 use tickerml_shared::instrument::Instrument;
@@ -174,7 +173,7 @@ impl Pipeline {
         Self {
             session: Session::capture(prepared.tape.venue),
             synchroniser: Synchroniser::new(0),
-            engine: Engine::new(market_only(prepared.instruments.clone())),
+            engine: Engine::new(Setup::market_only(prepared.instruments.clone())),
             seq: 0,
             verifies,
         }
@@ -709,7 +708,12 @@ fn update_passes(prepared: &Prepared<'_>, quick: bool, meters: [&mut Meter; 3]) 
             ));
         },
     );
-    let make = || (Engine::new(market_only(prepared.instruments.clone())), 0);
+    let make = || {
+        (
+            Engine::new(Setup::market_only(prepared.instruments.clone())),
+            0,
+        )
+    };
     let records = updates.map(|(now, update)| Record {
         seq: 0,
         at: *now,

@@ -9,7 +9,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tickerml_shared::event::{HaltCause, Operator};
+use tickerml_shared::event::REASON_BYTES;
+use tickerml_shared::instrument::{Instrument, InstrumentId};
+use tickerml_shared::risk::state::Scope;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
@@ -24,26 +26,99 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Commands that may wait for the desk.
 pub const CHANNEL_COMMANDS: usize = 16;
 
-/// What can be asked of a running edge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What can be asked of a running edge. On the socket: the name, then its words, with tabs between.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// The snapshot.
     Status,
-    /// A command that changes the desk.
-    Operate(Operator),
+    /// Stop trading.
+    Halt {
+        /// Of what, as [`scope`] reads it.
+        scope: String,
+    },
+    /// Trade again.
+    Resume {
+        /// Of what, as [`scope`] reads it.
+        scope: String,
+        /// Why.
+        reason: String,
+    },
+    /// Stop trading and close every position.
+    Flatten,
 }
 
 impl Ask {
-    /// The question of that name.
+    /// The question in a line.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what there is.
+    pub fn from_line(line: &str) -> Result<Self, String> {
+        let mut words = line.trim_end_matches(['\r', '\n']).split('\t');
+        let name = words.next().unwrap_or_default();
+        let mut word = || words.next().unwrap_or_default().trim().to_owned();
+        match name {
+            "status" => Ok(Self::Status),
+            "halt" => Ok(Self::Halt { scope: word() }),
+            "resume" => {
+                let (scope, reason) = (word(), word());
+                if reason.is_empty() || reason.len() > REASON_BYTES {
+                    return Err(format!(
+                        "resume needs a reason of 1 to {REASON_BYTES} bytes: it is written down"
+                    ));
+                }
+                Ok(Self::Resume { scope, reason })
+            }
+            "flatten" => Ok(Self::Flatten),
+            _ => Err(format!(
+                "{name:?} is no command; there are status, halt, resume and flatten"
+            )),
+        }
+    }
+
+    /// As a line of the socket.
     #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "status" => Self::Status,
-            "halt" => Self::Operate(Operator::Halt(HaltCause::Command)),
-            "resume" => Self::Operate(Operator::Resume),
-            "flatten" => Self::Operate(Operator::Flatten(HaltCause::Command)),
-            _ => return None,
-        })
+    pub fn line(&self) -> String {
+        // A tab or a line break inside a word would end it.
+        let plain = |word: &str| word.replace(['\t', '\r', '\n'], " ");
+        match self {
+            Self::Status => "status".to_owned(),
+            Self::Halt { scope } => format!("halt\t{}", plain(scope)),
+            Self::Resume { scope, reason } => {
+                format!("resume\t{}\t{}", plain(scope), plain(reason))
+            }
+            Self::Flatten => "flatten".to_owned(),
+        }
+    }
+}
+
+/// What a scope's text means: nothing or `portfolio`, a venue's name, or `venue:symbol`.
+///
+/// # Errors
+/// What there is instead.
+pub fn scope(text: &str, instruments: &[Instrument]) -> Result<Scope, String> {
+    if matches!(text, "" | "portfolio") {
+        return Ok(Scope::Portfolio);
+    }
+    let (venue, symbol) = text.split_once(':').unwrap_or((text, ""));
+    let known = |instrument: &Instrument| instrument.venue.name() == venue;
+    let place = instruments.iter().position(|instrument| {
+        known(instrument) && (symbol.is_empty() || instrument.symbol == symbol)
+    });
+    match place {
+        Some(place) if symbol.is_empty() => Ok(Scope::Venue(instruments[place].venue)),
+        Some(place) => Ok(Scope::Instrument(InstrumentId(
+            u16::try_from(place).unwrap_or(u16::MAX),
+        ))),
+        None => Err(format!(
+            "{text:?} is no scope; write portfolio, a venue such as {}, or {}",
+            instruments
+                .first()
+                .map_or("kraken", |first| first.venue.name()),
+            instruments.first().map_or_else(
+                || "kraken:BTC/USD".to_owned(),
+                |first| format!("{}:{}", first.venue, first.symbol)
+            ),
+        )),
     }
 }
 
@@ -95,12 +170,10 @@ async fn serve(mut stream: tokio::net::UnixStream, questions: &mpsc::Sender<Ques
             Ok(count) => length += count,
         }
     }
-    let name = String::from_utf8_lossy(&line[..length]).trim().to_owned();
-    let answer = match Ask::from_name(&name) {
-        None => {
-            format!("error: {name:?} is no command; there are status, halt, resume and flatten")
-        }
-        Some(ask) => {
+    let line = String::from_utf8_lossy(&line[..length]);
+    let answer = match Ask::from_line(&line) {
+        Err(cause) => format!("error: {cause}"),
+        Ok(ask) => {
             let (answer, answered) = oneshot::channel();
             match questions.send(Question { ask, answer }).await {
                 Ok(()) => answered
@@ -117,7 +190,7 @@ async fn serve(mut stream: tokio::net::UnixStream, questions: &mpsc::Sender<Ques
 ///
 /// # Errors
 /// One line that says why there is no answer, and what to do.
-pub fn ask(data_dir: &Path, name: &str) -> Result<String, String> {
+pub fn ask(data_dir: &Path, ask: &Ask) -> Result<String, String> {
     let path = path(data_dir);
     let failed = |error: io::Error| {
         format!(
@@ -128,7 +201,7 @@ pub fn ask(data_dir: &Path, name: &str) -> Result<String, String> {
     let mut stream = UnixStream::connect(&path).map_err(failed)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
     stream
-        .write_all(format!("{name}\n").as_bytes())
+        .write_all(format!("{}\n", ask.line()).as_bytes())
         .map_err(failed)?;
     let mut answer = String::new();
     BufReader::new(stream.take(MAX_ANSWER))
@@ -139,5 +212,61 @@ pub fn ask(data_dir: &Path, name: &str) -> Result<String, String> {
         Some(error) => Err(error.to_owned()),
         None if answer.is_empty() => Err(format!("{}: the edge gave no answer", path.display())),
         None => Ok(answer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tickerml_shared::instrument::Venue;
+
+    use super::*;
+
+    #[test]
+    fn a_question_survives_its_line() {
+        for ask in [
+            Ask::Status,
+            Ask::Flatten,
+            Ask::Halt {
+                scope: "kraken:BTC/USD".to_owned(),
+            },
+            Ask::Resume {
+                scope: String::new(),
+                reason: "the feed is back".to_owned(),
+            },
+        ] {
+            assert_eq!(Ask::from_line(&format!("{}\n", ask.line())), Ok(ask));
+        }
+        let sly = Ask::Resume {
+            scope: String::new(),
+            reason: "a\tb\nhalt".to_owned(),
+        };
+        assert_eq!(sly.line(), "resume\t\ta b halt");
+        for (line, wanted) in [
+            ("resume", "reason"),
+            ("restart", "no command"),
+            ("", "no command"),
+        ] {
+            let error = Ask::from_line(line).expect_err(line);
+            assert!(error.contains(wanted), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_scope_is_portfolio_venue_or_instrument() {
+        let instruments = [
+            Instrument::unknown(Venue::Binance, "BTCUSDT").expect("short"),
+            Instrument::unknown(Venue::Kraken, "BTC/USD").expect("short"),
+        ];
+        let scope = |text| scope(text, &instruments);
+        assert_eq!(scope(""), Ok(Scope::Portfolio));
+        assert_eq!(scope("kraken"), Ok(Scope::Venue(Venue::Kraken)));
+        assert_eq!(
+            scope("kraken:BTC/USD"),
+            Ok(Scope::Instrument(InstrumentId(1)))
+        );
+        for unknown in ["coinbase", "kraken:ETH/USD", "binance:BTC/USD"] {
+            let error = scope(unknown).expect_err(unknown);
+            assert!(error.contains("binance:BTCUSDT"), "{error}");
+        }
     }
 }

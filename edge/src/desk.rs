@@ -9,10 +9,13 @@
 use std::collections::VecDeque;
 
 use tickerml_shared::engine::{Engine, Output};
-use tickerml_shared::event::{Body, Decision, Event, Gap, GapReason, Operator, Record, Update};
+use tickerml_shared::event::{
+    Body, Decision, Event, Gap, GapReason, Health, Operator, Record, Update,
+};
 use tickerml_shared::instrument::InstrumentId;
-use tickerml_shared::paper::{Order, Outcome, Reject, Report};
-use tickerml_shared::risk::Denial;
+use tickerml_shared::order::{Fill, Order, Reason, Report};
+use tickerml_shared::paper::toxicity;
+use tickerml_shared::risk::denial::Denial;
 use tickerml_shared::synchroniser::{Counts, Synchroniser};
 use tickerml_shared::time::Time;
 
@@ -40,8 +43,19 @@ pub enum Effect {
         /// The order, or why none.
         verdict: Result<Order, Denial>,
     },
-    /// The account changed by this report.
-    Settled(Report),
+    /// A fill was booked.
+    Booked {
+        /// The report that brought it.
+        report: Report,
+        /// What traded.
+        fill: Fill,
+        /// Why the order was sent.
+        reason: Reason,
+    },
+    /// A durable event was applied.
+    Settled(Box<Event>),
+    /// Where the price went after a resting order was hit.
+    Toxic(toxicity::Mark),
 }
 
 /// An event that must be durable before it is applied.
@@ -88,9 +102,11 @@ impl Desk {
         }
     }
 
-    /// What a start means: what was connected is not, what was in flight is void.
+    /// What a start means: what was connected is not, what was in flight is void. The caller takes
+    /// [`Desk::poll_durable`] before the first [`Desk::collect`]: the start takes effect first.
     pub fn start(&mut self) {
         self.engine.recover();
+        self.durable.push_back(Durable(Event::Start));
         for index in 0..self.engine.cells().len() {
             let instrument = InstrumentId(u16::try_from(index).unwrap_or(u16::MAX));
             let body = Body::Gap(Gap::of(GapReason::Disconnected));
@@ -102,20 +118,16 @@ impl Desk {
                 body,
             }));
         }
-        for working in self.engine.paper().working() {
-            let (order, instrument) = (working.order.id, working.order.instrument);
-            let outcome = Outcome::Rejected(Reject::Void);
-            self.durable.push_back(Durable(Event::Report(Report {
-                order,
-                instrument,
-                outcome,
-            })));
-        }
     }
 
     /// Takes a market update.
     pub fn push(&mut self, update: Update, now: Time) {
         self.synchroniser.push(update, now);
+    }
+
+    /// Takes how a venue's connection does.
+    pub fn health(&mut self, health: Health) {
+        self.derived.push_back(Event::Health(health));
     }
 
     /// Takes an operator's command. It comes back through [`Desk::poll_durable`].
@@ -124,8 +136,12 @@ impl Desk {
     }
 
     /// Numbers what is due at `now`, at most [`MAX_BATCH`] records: derived events first, then
-    /// market updates, then the pulse. Journal them, then [`Desk::fold`] each.
+    /// market updates, then the pulse. Journal them, then [`Desk::fold`] each. Nothing while an event
+    /// waits to be made durable: what follows must find it in effect.
     pub fn collect(&mut self, now: Time, records: &mut Vec<Record>) {
+        if !self.durable.is_empty() {
+            return;
+        }
         while records.len() < MAX_BATCH {
             let event = if let Some(event) = self.derived.pop_front() {
                 event
@@ -186,12 +202,7 @@ impl Desk {
                     self.effects
                         .push_back(Effect::Verdict { decision, verdict });
                 }
-                Output::Report(report) => self.durable.push_back(Durable(Event::Report(report))),
-                Output::Mark(mark) => self.durable.push_back(Durable(Event::Mark(mark))),
-                Output::Halt(cause) => {
-                    self.durable
-                        .push_back(Durable(Event::Operator(Operator::Halt(cause))));
-                }
+                Output::Commit(event) => self.durable.push_back(Durable(event)),
                 Output::Resync { instrument, gap } => {
                     self.effects.push_back(Effect::Gap {
                         instrument,
@@ -199,11 +210,22 @@ impl Desk {
                         found: true,
                     });
                 }
+                Output::Booked {
+                    report,
+                    fill,
+                    reason,
+                } => self.effects.push_back(Effect::Booked {
+                    report,
+                    fill,
+                    reason,
+                }),
+                Output::Toxic(mark) => self.effects.push_back(Effect::Toxic(mark)),
                 Output::Step(_) => {}
             }
         }
-        if let Event::Report(report) = record.event {
-            self.effects.push_back(Effect::Settled(report));
+        if record.event.is_trading() {
+            self.effects
+                .push_back(Effect::Settled(Box::new(record.event.clone())));
         }
     }
 

@@ -77,6 +77,8 @@ pub struct FeedStatus {
     next_latency: usize,
     /// Newest round trip, in nanoseconds.
     pub round_trip_ns: Option<u64>,
+    /// Round trips measured.
+    pub round_trips: u64,
     /// Time from a frame at hand to its updates, in nanoseconds.
     pub decode: Histogram,
     /// Updates lost because the desk was behind.
@@ -95,6 +97,7 @@ impl FeedStatus {
             latencies: Vec::new(),
             next_latency: 0,
             round_trip_ns: None,
+            round_trips: 0,
             decode: Histogram::new(),
             overflowed: 0,
             lines_lost: 0,
@@ -352,6 +355,7 @@ impl Task {
                 if let Ok(sent) = <[u8; 8]>::try_from(&payload[..]) {
                     let sent = Time(u64::from_be_bytes(sent));
                     self.status.round_trip_ns = u64::try_from(received.since(sent)).ok();
+                    self.status.round_trips += 1;
                 }
             }
             Payload::Close { code, reason } => {

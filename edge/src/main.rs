@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tickerml_edge::config::{self, Config};
+use tickerml_edge::control::Ask;
 use tickerml_edge::policy::Policy;
 use tickerml_edge::telemetry::{self, LogFormat};
 use tickerml_edge::{control, record, replay, run, store};
@@ -83,9 +84,24 @@ enum Command {
     /// Show the state of the running edge
     Status(Running),
     /// Stop trading; latched until resumed
-    Halt(Running),
+    Halt {
+        #[command(flatten)]
+        running: Running,
+        /// Only this: a venue, or venue:symbol
+        #[arg(long, value_name = "SCOPE", default_value = "portfolio")]
+        scope: String,
+    },
     /// Trade again
-    Resume(Running),
+    Resume {
+        #[command(flatten)]
+        running: Running,
+        /// Only this: a venue, or venue:symbol
+        #[arg(long, value_name = "SCOPE", default_value = "portfolio")]
+        scope: String,
+        /// Why; it is written down
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
     /// Stop trading and close every position
     Flatten(Running),
     /// Write a journal's market steps as JSON lines: what the policy saw at each pulse
@@ -158,10 +174,14 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         }
         Command::Record { config, out, r#for } => record_venues(&config, &out, r#for)?,
         Command::Check { config, json } => check(&config, json)?,
-        Command::Status(running) => ask("status", &running)?,
-        Command::Halt(running) => ask("halt", &running)?,
-        Command::Resume(running) => ask("resume", &running)?,
-        Command::Flatten(running) => ask("flatten", &running)?,
+        Command::Status(running) => ask(&Ask::Status, &running)?,
+        Command::Halt { running, scope } => ask(&Ask::Halt { scope }, &running)?,
+        Command::Resume {
+            running,
+            scope,
+            reason,
+        } => ask(&Ask::Resume { scope, reason }, &running)?,
+        Command::Flatten(running) => ask(&Ask::Flatten, &running)?,
         Command::Export { journal, out } => export(&journal, out.as_deref())?,
         Command::Pair => {
             return Err(Failure::usage(
@@ -372,10 +392,10 @@ fn check(path: &Path, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn ask(name: &str, running: &Running) -> Result<(), Failure> {
+fn ask(question: &Ask, running: &Running) -> Result<(), Failure> {
     let config = load(&running.config)?;
-    let answer = control::ask(&config.data_dir, name).map_err(Failure::failed)?;
-    if running.json && name != "status" {
+    let answer = control::ask(&config.data_dir, question).map_err(Failure::failed)?;
+    if running.json && *question != Ask::Status {
         println!("{}", serde_json::json!({ "state": answer }));
     } else {
         println!("{answer}");

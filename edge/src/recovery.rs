@@ -14,7 +14,7 @@ use std::fmt;
 use std::path::Path;
 
 use tickerml_shared::engine::{Engine, Setup};
-use tickerml_shared::event::{Event, Record};
+use tickerml_shared::event::Record;
 use tickerml_shared::record::Decoder;
 
 use crate::journal::{self, Item};
@@ -214,30 +214,20 @@ pub fn apply(engine: &mut Engine, record: &Record) {
     while engine.poll().is_some() {}
 }
 
-/// Whether an event must be in the store before it takes effect.
-#[must_use]
-pub const fn is_trading(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::Report(_) | Event::Mark(_) | Event::Operator(_)
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replay::market_only;
 
     #[test]
     fn an_account_that_cannot_be_rebuilt_is_not_begun_anew_in_silence() {
         let nowhere = Path::new("/nowhere");
-        let recovered = recover(market_only(Vec::new()), &Loaded::default(), nowhere);
+        let recovered = recover(Setup::market_only(Vec::new()), &Loaded::default(), nowhere);
         assert!(recovered.is_ok(), "a first start");
         let loaded = Loaded {
             checkpoint: Some((9, vec![0; 99])),
             ..Loaded::default()
         };
-        let refused = recover(market_only(Vec::new()), &loaded, nowhere);
+        let refused = recover(Setup::market_only(Vec::new()), &loaded, nowhere);
         let refused = refused
             .expect_err("no journal to rebuild it from")
             .to_string();

@@ -16,13 +16,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tickerml_shared::book::{Counters, State as BookState};
 use tickerml_shared::engine::{Cell, Engine, Output, Setup};
-use tickerml_shared::event::{Decision, Event, GapReason, Level, Operator, Record, Side};
+use tickerml_shared::event::{Decision, Event, GapReason, Level, Record, Side};
 use tickerml_shared::features::FEATURES;
 use tickerml_shared::instrument::{Instrument, MAX_INSTRUMENTS, Venue};
-use tickerml_shared::num::Cash;
-use tickerml_shared::paper::{Outcome, Reject, Report};
+use tickerml_shared::order::{Outcome, Report};
 use tickerml_shared::record::Decoder;
-use tickerml_shared::risk::Limits;
 use tickerml_shared::synchroniser::{HOLD_NS, Synchroniser};
 use tickerml_shared::time::Time;
 use tickerml_shared::trajectory::MarketStep;
@@ -164,7 +162,7 @@ pub struct Account {
 /// When an input cannot be read, or names more instruments than an engine holds.
 pub fn captures(venue: Venue, paths: &[PathBuf]) -> Result<Replay, ReplayError> {
     let instruments = discover(venue, paths)?;
-    let engine = Engine::new(market_only(instruments));
+    let engine = Engine::new(Setup::market_only(instruments));
     let mut tape = Tape::new(venue, engine);
     let mut inputs = Vec::new();
     for path in paths {
@@ -188,27 +186,6 @@ pub fn captures(venue: Venue, paths: &[PathBuf]) -> Result<Replay, ReplayError> 
         state_hash: hex(&tape.engine.state_hash()),
         account: None,
     })
-}
-
-/// A setup that looks at markets and trades nothing.
-#[must_use]
-pub fn market_only(instruments: Vec<Instrument>) -> Setup {
-    let limits = Limits {
-        position_cap_bps: 0,
-        exposure_cap_bps: 0,
-        min_order: Cash::ZERO,
-        deadband_bps: 0,
-        drawdown_bps: u32::MAX,
-        min_confidence: u32::MAX,
-        max_spread_bps: 0,
-    };
-    Setup {
-        instruments,
-        capital: Cash::ZERO,
-        limits,
-        terms: Vec::new(),
-        seed: 0,
-    }
 }
 
 /// The instruments that the captures name, in order of appearance.
@@ -643,10 +620,18 @@ impl JournalFold {
         }
         if let Some(policy) = self.policy {
             match record.event {
-                Event::Market(_) | Event::Pulse | Event::Operator(_) => {
+                Event::Start
+                | Event::Market(_)
+                | Event::Pulse
+                | Event::Operator(_)
+                | Event::Health(_) => {
                     ask_again(engine, record, policy, &mut self.decisions, &mut self.fills);
                 }
-                Event::Decision(_) | Event::Report(_) | Event::Mark(_) => {}
+                Event::Decision(_)
+                | Event::Report(_)
+                | Event::Funded(_)
+                | Event::Mark(_)
+                | Event::Restrict(_) => {}
             }
             return Ok(());
         }
@@ -660,7 +645,7 @@ impl JournalFold {
         engine.handle(record);
         while let Some(output) = engine.poll() {
             match output {
-                Output::Report(report) => self.expected.push(report),
+                Output::Commit(Event::Report(report)) => self.expected.push(report),
                 Output::Step(step) => {
                     each(&step, &engine.setup().instruments[step.instrument.index()])?;
                 }
@@ -671,15 +656,9 @@ impl JournalFold {
     }
 
     fn compare(&mut self, report: &Report) {
-        if matches!(report.outcome, Outcome::Rejected(Reject::Void)) {
-            self.expected
-                .retain(|expected| expected.order != report.order);
-            return;
-        }
-        let place = self
-            .expected
-            .iter()
-            .position(|expected| expected.order == report.order);
+        let place = self.expected.iter().position(|expected| {
+            (expected.order, expected.number) == (report.order, report.number)
+        });
         let Some(place) = place else { return };
         let same = self.expected.remove(place) == *report;
         self.fills += u64::from(matches!(report.outcome, Outcome::Filled(_)));
@@ -757,13 +736,17 @@ fn ask_again(
                     };
                     events.push_back(Event::Decision(decision));
                 }
-                Output::Report(report) => {
-                    *fills += u64::from(matches!(report.outcome, Outcome::Filled(_)));
-                    events.push_back(Event::Report(report));
+                Output::Commit(event) => {
+                    if let Event::Report(report) = &event {
+                        *fills += u64::from(matches!(report.outcome, Outcome::Filled(_)));
+                    }
+                    events.push_back(event);
                 }
-                Output::Mark(mark) => events.push_back(Event::Mark(mark)),
-                Output::Halt(cause) => events.push_back(Event::Operator(Operator::Halt(cause))),
-                Output::Resync { .. } | Output::Verdict { .. } | Output::Step(_) => {}
+                Output::Resync { .. }
+                | Output::Verdict { .. }
+                | Output::Step(_)
+                | Output::Booked { .. }
+                | Output::Toxic(_) => {}
             }
         }
     }

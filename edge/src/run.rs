@@ -1,5 +1,7 @@
 //! `tickerml-edge run`: recovery, connections, the desk's loop, the page, and an orderly end.
 
+mod summary;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -7,14 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use serde::Serialize;
 use tickerml_shared::book::State as BookState;
-use tickerml_shared::event::{Body, DepthKind, Event, GapReason, Operator, Record, Update};
+use tickerml_shared::event::{Body, DepthKind, Event, GapReason, Health, Operator, Record, Update};
 use tickerml_shared::instrument::{InstrumentId, Venue};
-use tickerml_shared::paper::Outcome;
+use tickerml_shared::order::Report;
 use tickerml_shared::record::Encoder;
+use tickerml_shared::risk::state::{Cause, Level, Scope};
 use tickerml_shared::schema;
-use tickerml_shared::time::{MILLIS, MINUTES, Time};
+use tickerml_shared::time::{MILLIS, MINUTES, SECONDS, Time};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -31,6 +33,8 @@ use crate::recovery::{self, Recovered};
 use crate::store::{self, Gaps, Probe, State, StoreHandle};
 use crate::telemetry::{self, Histogram};
 use crate::venue::session::{Channel, Session};
+pub use summary::Summary;
+
 use crate::view::{self, Recent, Shell};
 use crate::web::snapshot::{self as web, Snapshot};
 use crate::web::{self as page, WebState};
@@ -44,6 +48,8 @@ const MAX_TURNS: usize = 16;
 /// The desk takes what has arrived so often: a batch is one write of the journal, and an SD card
 /// pays for every write. Decisions wait for pulses anyway.
 const TURN_EVERY_NS: u64 = 25 * MILLIS;
+/// The desk is told so often how the connections do.
+const HEALTH_EVERY_NS: u64 = 5 * SECONDS;
 /// A commit or checkpoint that takes longer has failed.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
 /// zstd level of the journal: the third costs a microsecond an event and halves the first's bytes.
@@ -66,98 +72,6 @@ impl fmt::Display for RunError {
 }
 
 impl std::error::Error for RunError {}
-
-/// What a run came to.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Summary {
-    /// How long it ran, in seconds.
-    pub seconds: u64,
-    /// Frames received.
-    pub frames: u64,
-    /// Records applied.
-    pub events: u64,
-    /// Books that came back after a gap.
-    pub resyncs: u64,
-    /// Gaps by kind.
-    pub gaps: BTreeMap<&'static str, u64>,
-    /// Books that are live now, and all.
-    pub books_live: [usize; 2],
-    /// Decisions made.
-    pub decisions: u64,
-    /// Orders sent.
-    pub orders: u64,
-    /// Fills.
-    pub fills: u64,
-    /// Equity now, as exact text.
-    pub equity: String,
-    /// Decoding a frame, in microseconds: median and 99th percentile.
-    pub decode_us: [f64; 2],
-    /// Folding a market event into book and features, in microseconds, likewise.
-    pub fold_us: [f64; 2],
-    /// From a frame's arrival to its features, with the synchroniser's hold, likewise.
-    pub frame_to_features_us: [f64; 2],
-    /// Journal: events, compressed bytes, events dropped.
-    pub journal: [u64; 3],
-    /// Updates lost because the desk was behind.
-    pub overflowed: u64,
-    /// Resident memory in bytes.
-    pub rss_bytes: u64,
-    /// Anonymous memory in bytes.
-    pub anon_bytes: u64,
-    /// The state's fingerprint.
-    pub state_hash: String,
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let gaps: Vec<_> = self
-            .gaps
-            .iter()
-            .map(|(kind, count)| format!("{kind} {count}"))
-            .collect();
-        let [live, books] = self.books_live;
-        let pair = |[p50, p99]: [f64; 2]| format!("p50 {p50:.1}, p99 {p99:.1}");
-        let [journaled, bytes, dropped] = self.journal;
-        writeln!(f, "ran              {} s", self.seconds)?;
-        writeln!(f, "frames           {}", self.frames)?;
-        writeln!(f, "events           {}", self.events)?;
-        writeln!(f, "books live       {live} of {books}")?;
-        writeln!(f, "resyncs          {}", self.resyncs)?;
-        writeln!(
-            f,
-            "gaps             {}",
-            if gaps.is_empty() {
-                "none".to_owned()
-            } else {
-                gaps.join(", ")
-            }
-        )?;
-        writeln!(f, "decisions        {}", self.decisions)?;
-        writeln!(f, "orders           {}", self.orders)?;
-        writeln!(f, "fills            {}", self.fills)?;
-        writeln!(f, "equity           {}", self.equity)?;
-        writeln!(f, "decode           {} µs a frame", pair(self.decode_us))?;
-        writeln!(f, "fold             {} µs an event", pair(self.fold_us))?;
-        writeln!(
-            f,
-            "frame→features   {} µs, hold included",
-            pair(self.frame_to_features_us)
-        )?;
-        writeln!(
-            f,
-            "journal          {journaled} events, {bytes} bytes, {dropped} dropped"
-        )?;
-        writeln!(f, "overflowed       {}", self.overflowed)?;
-        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        writeln!(
-            f,
-            "memory           {:.1} MiB resident, {:.1} MiB anonymous",
-            mib(self.rss_bytes),
-            mib(self.anon_bytes)
-        )?;
-        write!(f, "state            {}", self.state_hash)
-    }
-}
 
 /// Runs until a signal, or for so many seconds.
 ///
@@ -182,6 +96,7 @@ pub async fn run(config: Config, seconds: Option<u64>, exe: PathBuf) -> Result<S
     tracing::info!(page = %config.listen, "the page is at http://{}/", config.listen);
     let mut shell = Runner::recover(&config, started, &Probe::Child(exe)).await?;
     let feeds = connect(&config.venues, config.setup.seed, &shell.updates)?;
+    shell.measured = vec![Measured::default(); feeds.len()];
     shell.feeds = feeds;
     drop(config);
 
@@ -236,6 +151,14 @@ pub const fn channels(venue: Venue) -> &'static [Channel] {
     }
 }
 
+/// What was last told of a feed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Measured {
+    round_trips: u64,
+    frames: u64,
+    errors: u64,
+}
+
 /// The desk and everything around it.
 struct Runner {
     desk: Desk,
@@ -253,6 +176,9 @@ struct Runner {
     next_turn: Time,
     next_snapshot: Time,
     next_checkpoint: Time,
+    next_health: Time,
+    /// What was last told of each feed, in their order.
+    measured: Vec<Measured>,
     decisions: u64,
     orders: u64,
     fills: u64,
@@ -326,6 +252,8 @@ impl Runner {
             next_turn: now,
             next_snapshot: now,
             next_checkpoint: now,
+            next_health: now.plus(HEALTH_EVERY_NS),
+            measured: Vec::new(),
             decisions: 0,
             orders: 0,
             fills: 0,
@@ -434,16 +362,25 @@ impl Runner {
                 self.fold(record);
             }
             self.records = records;
-            while let Some(record) = self.desk.poll_durable(clock::now()) {
-                self.commit(&record).await?;
-                self.write_journal(std::slice::from_ref(&record));
-                self.fold(&record);
-            }
-            if idle && !self.desk.is_due() {
+            let committed = self.durables().await?;
+            if idle && committed == 0 && !self.desk.is_due() {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Commits, journals and folds what must be durable before it takes effect.
+    /// Gives their number.
+    async fn durables(&mut self) -> Result<u64, RunError> {
+        let mut count = 0;
+        while let Some(record) = self.desk.poll_durable(clock::now()) {
+            self.commit(&record).await?;
+            self.write_journal(std::slice::from_ref(&record));
+            self.fold(&record);
+            count += 1;
+        }
+        Ok(count)
     }
 
     fn fold(&mut self, record: &Record) {
@@ -486,10 +423,7 @@ impl Runner {
 
     /// Makes an event durable. Nothing may take effect before this returns.
     async fn commit(&mut self, record: &Record) -> Result<(), RunError> {
-        debug_assert!(
-            recovery::is_trading(&record.event),
-            "what else would be durable"
-        );
+        debug_assert!(record.event.is_trading(), "what else would be durable");
         let row = (record.seq, recovery::seal_trading(record));
         let done = self.store.commit(vec![row]);
         acknowledged(done, "trading state could not be made durable").await
@@ -538,12 +472,81 @@ impl Runner {
                 let what = &setup.instruments[decision.instrument.index()];
                 self.recent.decision(at, what, &decision, verdict);
             }
-            Effect::Settled(report) => {
+            Effect::Settled(event) => self.settled(at, &event),
+            Effect::Booked {
+                report,
+                fill,
+                reason,
+            } => {
+                self.fills += 1;
                 let what = &setup.instruments[report.instrument.index()];
-                if let Outcome::Filled(fill) = report.outcome {
-                    self.fills += 1;
-                    self.recent.fill(what, &fill);
-                }
+                self.recent.fill(what, &report, &fill, reason);
+            }
+            Effect::Toxic(mark) => self.recent.toxic(&mark),
+        }
+    }
+
+    /// A durable event was applied: what the page and the operator are told of it.
+    fn settled(&mut self, at: Time, event: &Event) {
+        match event {
+            Event::Report(report) => self.reported(report),
+            Event::Restrict(restriction) => {
+                let scope = self.scope_name(restriction.scope);
+                let (level, code) = (restriction.level.name(), restriction.cause.code());
+                self.alarm("critical", code, format!("{scope} is {level}"));
+            }
+            Event::Funded(funded) => {
+                let what = &self.desk.engine().setup().instruments[funded.instrument.index()];
+                tracing::info!(
+                    instrument = %view::name(what),
+                    received = %funded.amount,
+                    estimated = funded.estimated,
+                    "funding",
+                );
+            }
+            Event::Operator(Operator::Resume { scope, reason }) => {
+                let scope = self.scope_name(*scope);
+                tracing::warn!(%scope, %reason, "resumed");
+                let text = format!("{scope} resumed: {reason}");
+                self.recent.alarm(at, "info", "resumed", text);
+            }
+            Event::Operator(Operator::Halt { scope, cause }) => {
+                let text = format!("{} halted", self.scope_name(*scope));
+                self.alarm("critical", cause.code(), text);
+            }
+            Event::Operator(Operator::Flatten(cause)) => {
+                self.alarm(
+                    "critical",
+                    cause.code(),
+                    "closing every position".to_owned(),
+                );
+            }
+            Event::Start
+            | Event::Mark(_)
+            | Event::Market(_)
+            | Event::Pulse
+            | Event::Decision(_)
+            | Event::Health(_) => {}
+        }
+    }
+
+    fn reported(&self, report: &Report) {
+        let what = &self.desk.engine().setup().instruments[report.instrument.index()];
+        tracing::debug!(
+            instrument = %view::name(what),
+            order = report.order.0,
+            number = report.number,
+            outcome = ?report.outcome,
+            "report",
+        );
+    }
+
+    fn scope_name(&self, scope: Scope) -> String {
+        match scope {
+            Scope::Portfolio => "the portfolio".to_owned(),
+            Scope::Venue(venue) => venue.name().to_owned(),
+            Scope::Instrument(id) => {
+                view::name(&self.desk.engine().setup().instruments[id.index()])
             }
         }
     }
@@ -560,27 +563,99 @@ impl Runner {
                 let now = clock::now();
                 page::to_json(&self.snapshot(now))
             }
-            Ask::Operate(command) => {
-                self.desk.command(command);
-                self.turn().await?;
-                let state = match self.desk.engine().risk().halted() {
-                    Some(halt) => format!("halted ({})", halt.cause.name()),
-                    None => "trading".to_owned(),
-                };
-                if matches!(command, Operator::Flatten(_)) {
-                    format!("{state}, closing every position")
-                } else {
-                    state
+            ask => match self.command(ask) {
+                Err(cause) => format!("error: {cause}"),
+                Ok(command) => {
+                    let flattens = matches!(command, Operator::Flatten(_));
+                    self.desk.command(command);
+                    self.turn().await?;
+                    let state = self.state();
+                    if flattens {
+                        format!("{state}, closing every position")
+                    } else {
+                        state
+                    }
                 }
-            }
+            },
         };
         let _ = question.answer.send(answer);
         Ok(())
     }
 
+    /// The operator's command that a question asks for.
+    fn command(&self, ask: Ask) -> Result<Operator, String> {
+        let instruments = &self.desk.engine().setup().instruments;
+        let scope = |text: &str| control::scope(text, instruments);
+        let cause = Cause::Command;
+        match ask {
+            Ask::Halt { scope: text } => Ok(Operator::Halt {
+                scope: scope(&text)?,
+                cause,
+            }),
+            Ask::Resume {
+                scope: text,
+                reason,
+            } => Ok(Operator::Resume {
+                scope: scope(&text)?,
+                reason: heapless::String::try_from(reason.as_str())
+                    .map_err(|_| "the reason is too long".to_owned())?,
+            }),
+            Ask::Flatten => Ok(Operator::Flatten(cause)),
+            Ask::Status => Err("status is no command".to_owned()),
+        }
+    }
+
+    /// In a few words, whether the desk trades, and if not, why.
+    fn state(&self) -> String {
+        let states = self.desk.engine().risk().states();
+        let strictest = states
+            .iter()
+            .filter(|state| state.level > Level::Active)
+            .max_by_key(|state| (state.scope == Scope::Portfolio, state.level));
+        match strictest {
+            None => "trading".to_owned(),
+            Some(state) => {
+                let scope = match state.scope {
+                    Scope::Portfolio => String::new(),
+                    scope => format!("{} ", self.scope_name(scope)),
+                };
+                let level = state.level.name();
+                format!("{scope}{level} ({})", state.cause.code())
+            }
+        }
+    }
+
+    /// Tells the desk how the connections do: round trips become latencies of paper orders.
+    fn health(&mut self, now: Time) {
+        if now < self.next_health {
+            return;
+        }
+        self.next_health = now.plus(HEALTH_EVERY_NS);
+        for (feed, before) in self.feeds.iter().zip(&mut self.measured) {
+            let status = feed.status();
+            let round_trip_ns = (status.round_trips > before.round_trips)
+                .then_some(status.round_trip_ns)
+                .flatten();
+            let health = Health {
+                venue: status.venue,
+                round_trip_ns,
+                clock_offset_ns: status.clock_offset_ns(),
+                frames: status.session.frames - before.frames,
+                errors: status.session.parse_errors - before.errors,
+            };
+            *before = Measured {
+                round_trips: status.round_trips,
+                frames: status.session.frames,
+                errors: status.session.parse_errors,
+            };
+            self.desk.health(health);
+        }
+    }
+
     /// The page, the watchdog, the checkpoint.
     async fn periodic(&mut self) -> Result<(), RunError> {
         let now = clock::now();
+        self.health(now);
         if now < self.next_snapshot {
             return Ok(());
         }

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::Side;
+
 /// One, in the parts per million that shares are counted in.
 pub const PPM: i64 = 1_000_000;
 /// The classes of the action head, in the order of its logits.
@@ -21,6 +23,16 @@ pub enum Choice {
 }
 
 impl Choice {
+    /// The side of an order toward it; none to hold.
+    #[must_use]
+    pub const fn side(self) -> Option<Side> {
+        match self {
+            Self::Sell => Some(Side::Sell),
+            Self::Hold => None,
+            Self::Buy => Some(Side::Buy),
+        }
+    }
+
     /// Its name in reports.
     #[must_use]
     pub const fn name(self) -> &'static str {

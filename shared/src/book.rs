@@ -303,6 +303,16 @@ impl Book {
         levels.map(move |entry| level(sign, entry))
     }
 
+    /// The quantity that the depth stream last gave for a price, 0 where it gave none. Also between
+    /// the parts of a message, when the book as a whole may not be read.
+    #[must_use]
+    pub fn displayed(&self, side: Side, price: Price) -> Qty {
+        match side {
+            Side::Buy => self.bids.get(price.0),
+            Side::Sell => self.asks.get(-price.0),
+        }
+    }
+
     /// The best level of a side, depth and touch fused; `None` while the book is stale or empty.
     #[must_use]
     pub fn best(&self, side: Side) -> Option<Level> {

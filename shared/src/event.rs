@@ -3,13 +3,15 @@
 //! A venue's mess stops here. Each [`Record`] is journaled in the order applied, before it is
 //! applied. What is missing or damaged is said by a [`Gap`], which is data like any other.
 
-use heapless::Vec;
+use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::action::Action;
-use crate::instrument::InstrumentId;
-use crate::num::{Cash, Price, Qty};
-use crate::paper::Report;
+use crate::instrument::{InstrumentId, Venue};
+use crate::num::{Price, Qty};
+use crate::order::Report;
+use crate::paper::funding::Settlement;
+use crate::risk::state::{Cause, Mark, Restriction, Scope};
 use crate::time::Time;
 
 /// Price levels in one [`Depth`]; a longer message travels as several parts.
@@ -33,6 +35,8 @@ pub struct Record {
     reason = "a fixed size is what bounds every queue of events"
 )]
 pub enum Event {
+    /// A process begins: what was on its way is lost.
+    Start,
     /// Something about one instrument's market.
     Market(Update),
     /// The heartbeat that drives decisions.
@@ -41,10 +45,32 @@ pub enum Event {
     Decision(Decision),
     /// The execution venue's answer to an order.
     Report(Report),
-    /// The equity's high-water mark, already durable.
+    /// A funding payment.
+    Funded(Settlement),
+    /// A high-water mark, already durable.
     Mark(Mark),
+    /// A restriction of trading, already durable.
+    Restrict(Restriction),
     /// An operator's command.
     Operator(Operator),
+    /// How a connection does.
+    Health(Health),
+}
+
+impl Event {
+    /// Whether it must be durable before it takes effect.
+    #[must_use]
+    pub const fn is_trading(&self) -> bool {
+        match self {
+            Self::Start
+            | Self::Report(_)
+            | Self::Funded(_)
+            | Self::Mark(_)
+            | Self::Restrict(_)
+            | Self::Operator(_) => true,
+            Self::Market(_) | Self::Pulse | Self::Decision(_) | Self::Health(_) => false,
+        }
+    }
 }
 
 /// A market event of one instrument.
@@ -326,43 +352,41 @@ pub struct Decision {
     pub latency_ns: u64,
 }
 
-/// The highest equity so far.
+/// How a venue's connection does, measured by the shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
-    /// In the account's currency.
-    pub high_water: Cash,
+pub struct Health {
+    /// Whose.
+    pub venue: Venue,
+    /// A round trip that was measured since the last event of its kind.
+    pub round_trip_ns: Option<u64>,
+    /// The venue's clock minus ours.
+    pub clock_offset_ns: Option<i64>,
+    /// Frames since the last event of its kind.
+    pub frames: u64,
+    /// Those of them that could not be read.
+    pub errors: u64,
 }
+
+/// Bytes of the reason that an operator gives.
+pub const REASON_BYTES: usize = 120;
 
 /// What an operator can command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Operator {
     /// Stop trading; latched until [`Operator::Resume`].
-    Halt(HaltCause),
+    Halt {
+        /// What of.
+        scope: Scope,
+        /// Who or what.
+        cause: Cause,
+    },
     /// Trade again.
-    Resume,
-    /// Halt, and close every position.
-    Flatten(HaltCause),
-}
-
-/// Who or what latched a halt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum HaltCause {
-    /// The operator's command.
-    Command,
-    /// The kill switch.
-    KillSwitch,
-    /// Drawdown beyond its limit.
-    Drawdown,
-}
-
-impl HaltCause {
-    /// Its name in reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Command => "command",
-            Self::KillSwitch => "kill-switch",
-            Self::Drawdown => "drawdown",
-        }
-    }
+    Resume {
+        /// What of.
+        scope: Scope,
+        /// Why, in the operator's words.
+        reason: String<REASON_BYTES>,
+    },
+    /// Halt everything, and close every position.
+    Flatten(Cause),
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::Side;
 use crate::instrument::{Instrument, InstrumentId};
 use crate::num::{Cash, Price, Qty, div_round, notional};
-use crate::paper::Fill;
+use crate::order::Fill;
 
 /// A position in one instrument, at average cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +24,10 @@ pub struct Position {
     pub cost: Cash,
     /// Profit of what was closed, without fees.
     pub realised: Cash,
-    /// Fees paid.
+    /// Fees paid; negative when rebates exceed them.
     pub fees: Cash,
+    /// Funding received; negative when paid.
+    pub funding: Cash,
     /// Fills.
     pub fills: u64,
 }
@@ -137,18 +139,30 @@ impl Ledger {
         }
     }
 
+    /// Posts a funding payment: what a position received, negative when it paid.
+    ///
+    /// # Panics
+    /// When the books do not balance afterwards.
+    pub fn fund(&mut self, id: InstrumentId, received: Cash) {
+        self.cash += received;
+        self.positions[id.index()].funding += received;
+        if let Err(imbalance) = self.check() {
+            panic!("{imbalance}");
+        }
+    }
+
     /// Conservation: every commodity sums to zero over all accounts, and cash is explained by
-    /// capital, cost, realised profit and fees.
+    /// capital, cost, realised profit, fees and funding.
     ///
     /// # Errors
     /// The first sum that is off.
     pub fn check(&self) -> Result<(), Imbalance> {
-        let fees = self.sum(|position| position.fees);
+        let (fees, funding) = (self.fees(), self.funding());
         let market = self
             .market_cash
             .iter()
             .fold(Cash::ZERO, |sum, cash| sum + *cash);
-        let money = self.cash + self.capital + market + fees;
+        let money = self.cash + self.capital + market + fees - funding;
         if money != Cash::ZERO {
             return Err(Imbalance {
                 what: "money over all accounts",
@@ -171,7 +185,7 @@ impl Ledger {
             }
         }
         let (cost, realised) = (self.sum(|p| p.cost), self.sum(|p| p.realised));
-        let explained = self.capital() - cost + realised - fees;
+        let explained = self.capital() - cost + realised - fees + funding;
         if self.cash != explained {
             return Err(Imbalance {
                 what: "cash against its explanation",
@@ -191,6 +205,12 @@ impl Ledger {
     #[must_use]
     pub fn fees(&self) -> Cash {
         self.sum(|position| position.fees)
+    }
+
+    /// Funding received so far; negative when paid.
+    #[must_use]
+    pub fn funding(&self) -> Cash {
+        self.sum(|position| position.funding)
     }
 
     /// Profit of closed quantities, without fees.
@@ -226,17 +246,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::time::Time;
+    use crate::attribution::Split;
 
     fn fill(side: Side, qty: i64, price: i64, fee: i64) -> Fill {
         Fill {
             side,
             qty: Qty(qty),
+            left: Qty(0),
             notional: Cash(qty * price),
             worst: Price(price),
-            sent_double_mid: 2 * price,
             fee: Cash(fee),
-            executed: Time(1),
+            maker: false,
+            synthetic: false,
+            spanned_gap: false,
+            queue_orders: 0,
+            split: Split::default(),
         }
     }
 
@@ -253,6 +277,7 @@ mod tests {
                 cost: Cash(600),
                 realised: Cash(40),
                 fees: Cash(10),
+                funding: Cash::ZERO,
                 fills: 2
             }
         );
@@ -270,12 +295,13 @@ mod tests {
     proptest! {
         #[test]
         fn conserves_over_any_fills(
-            fills in proptest::collection::vec((any::<bool>(), 1_i64..1000, 1_i64..100_000, 0_i64..50, 0_u16..3), 1..200)
+            fills in proptest::collection::vec((any::<bool>(), 1_i64..1000, 1_i64..100_000, -20_i64..50, 0_u16..3, -99_i64..99), 1..200)
         ) {
             let mut ledger = Ledger::new(Cash(1_000_000_000), 3);
-            for (buy, qty, price, fee, id) in fills {
+            for (buy, qty, price, fee, id, funding) in fills {
                 let side = if buy { Side::Buy } else { Side::Sell };
                 ledger.fill(InstrumentId(id), &fill(side, qty, price, fee));
+                ledger.fund(InstrumentId(id), Cash(funding));
                 prop_assert_eq!(ledger.check(), Ok(()));
             }
         }

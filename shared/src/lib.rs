@@ -13,6 +13,7 @@ pub mod attribution;
 pub mod book;
 pub mod engine;
 pub mod event;
+pub mod execution;
 pub mod features;
 pub mod instrument;
 pub mod ledger;

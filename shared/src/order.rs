@@ -614,6 +614,14 @@ impl Orders {
         }
     }
 
+    /// What was asked of an order never left.
+    pub fn unask(&mut self, id: OrderId) {
+        let life = self.open.iter_mut().find(|(life, _)| life.order().id == id);
+        if let Some((Life::Resting(resting), _)) = life {
+            resting.asked = None;
+        }
+    }
+
     /// A report came.
     pub fn hear(&mut self, report: &Report) -> Heard {
         let place = self

@@ -548,13 +548,14 @@ impl Performance {
         }
         let mut losses: Vec<f64> = self.recent.iter().map(|earned| -earned).collect();
         losses.sort_unstable_by(|a, b| b.total_cmp(a));
-        // The order statistic n - ceil(95 % n), counted from the worst, is floor(5 % n).
+        let within = (count * (100 - TAIL_PERCENT)).div_ceil(100);
         let whole = count * TAIL_PERCENT / 100;
         let part = (count * TAIL_PERCENT % 100) as f64 / 100.0;
+        let last = losses.get(whole).map_or(0.0, |loss| loss * part);
         let worst: f64 = losses[..whole].iter().sum();
         Some(Tail {
-            value_at_risk: losses[whole],
-            conditional: (worst + part * losses[whole]) / (whole as f64 + part),
+            value_at_risk: losses[count - within],
+            conditional: (worst + last) / (whole as f64 + part),
         })
     }
 

@@ -245,6 +245,8 @@ pub struct Tracker {
     changes: VecDeque<Change>,
     /// When the newest round of reconciliations began; `None` before the first of this run.
     reconciled: Option<Time>,
+    /// Rounds of reconciliation so far.
+    rounds: u64,
 }
 
 fn push_bounded<T>(ring: &mut VecDeque<T>, bound: usize, item: T) {
@@ -270,6 +272,7 @@ impl Tracker {
             places: alloc::vec![Place::default(); instruments],
             changes: VecDeque::new(),
             reconciled: None,
+            rounds: 0,
         }
     }
 
@@ -377,6 +380,7 @@ impl Tracker {
         });
         if due {
             self.reconciled = Some(now);
+            self.rounds += 1;
         }
         due
     }
@@ -407,6 +411,18 @@ impl Tracker {
             place.difference = found;
         }
         found.map_or(Ok(()), Err)
+    }
+
+    /// When the newest round of reconciliations began; `None` before the first of this run.
+    #[must_use]
+    pub const fn reconciled(&self) -> Option<Time> {
+        self.reconciled
+    }
+
+    /// Rounds of reconciliation so far.
+    #[must_use]
+    pub const fn rounds(&self) -> u64 {
+        self.rounds
     }
 
     /// The differences that the newest comparison of each instrument found.

@@ -476,7 +476,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::{Funding, Gap, GapReason, HaltCause, Operator};
+    use crate::event::{Funding, Gap, GapReason, Operator};
+    use crate::risk::state::{Cause, Scope};
 
     fn level() -> impl Strategy<Value = Level> {
         (any::<i64>(), any::<i64>()).prop_map(|(p, q)| Level {
@@ -557,7 +558,11 @@ mod tests {
         prop_oneof![
             8 => market,
             1 => Just(Event::Pulse),
-            1 => Just(Event::Operator(Operator::Halt(HaltCause::Command))),
+            1 => Just(Event::Operator(Operator::Halt {
+                scope: Scope::Portfolio,
+                cause: Cause::Command,
+            })),
+            1 => Just(Event::Start),
         ]
     }
 

@@ -5,9 +5,8 @@ use std::cell::Cell;
 use std::io::Read as _;
 use std::path::PathBuf;
 
-use tickerml_edge::replay::market_only;
 use tickerml_edge::venue::session::Session;
-use tickerml_shared::engine::Engine;
+use tickerml_shared::engine::{Engine, Setup};
 use tickerml_shared::event::{
     Body, Depth, DepthKind, Event, Gap, GapReason, LEVELS_PER_PART, Level, Record, Side, Touch,
     Trade, Update,
@@ -72,7 +71,7 @@ struct Tape {
 /// these left a state vector behind.
 fn fold(tape: &Tape) -> (u64, usize, usize) {
     let mut synchroniser = Synchroniser::new(HOLD_NS);
-    let mut engine = Engine::new(market_only(tape.instruments.clone()));
+    let mut engine = Engine::new(Setup::market_only(tape.instruments.clone()));
     let (mut seq, mut events, mut vectors) = (0, 0, 0);
     let warm = tape.updates.len() / 3;
     let mut before = 0;

@@ -287,11 +287,8 @@ fn every_mistake_in_the_configuration_is_one_line_and_touches_nothing() {
         assert_eq!(site.contents(), before, "{to}: nothing was touched");
     }
     for command in ["run", "check", "status", "halt", "resume", "flatten"] {
-        refused(
-            &[command, "--config", "/nowhere/edge.toml"],
-            2,
-            &["/nowhere/edge.toml", "--config"],
-        );
+        let arguments = [&[command, "--config", "/nowhere/edge.toml"], why(command)].concat();
+        refused(&arguments, 2, &["/nowhere/edge.toml", "--config"]);
     }
     let record = [
         "record",
@@ -432,13 +429,23 @@ fn a_port_in_use_is_refused() {
     assert!(!site.path("data/state.redb").exists(), "no state was made");
 }
 
+/// The reason that a command needs, as arguments.
+fn why(command: &str) -> &'static [&'static str] {
+    if command == "resume" {
+        &["--reason", "the test goes on"]
+    } else {
+        &[]
+    }
+}
+
 #[test]
 fn a_command_to_an_edge_that_does_not_run_says_so() {
     let site = Site::new();
     for command in ["status", "halt", "resume", "flatten"] {
         let words = ["control.sock", "is `tickerml-edge run` running"];
-        refused(&[command, "--config", site.config()], 1, &words);
-        refused(&[command, "--json", "--config", site.config()], 1, &words);
+        let arguments = [&[command, "--config", site.config()], why(command)].concat();
+        refused(&arguments, 1, &words);
+        refused(&[&arguments[..], &["--json"]].concat(), 1, &words);
     }
     assert!(!site.path("data").exists());
 }
@@ -722,7 +729,8 @@ fn assert_operated(market: &Market) {
         Some(200),
         "halted, not gone"
     );
-    let resumed = good(&["resume", "--json", "--config", &config]);
+    let resume = ["resume", "--json", "--config", &config];
+    let resumed = good(&[&resume[..], why("resume")].concat());
     assert_eq!(resumed.trim_end(), r#"{"state":"trading"}"#);
     assert_eq!(market.status()["health"]["halted"], false);
     wait_for("the page knows", || {

@@ -16,7 +16,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use tickerml_edge::config;
-use tickerml_edge::control;
+use tickerml_edge::control::{self, Ask};
 use tickerml_edge::journal;
 use tickerml_edge::recovery;
 use tickerml_edge::run::hex;
@@ -124,13 +124,22 @@ struct Bench {
     counts: Counts,
 }
 
+/// The question of that name, with a reason where one is needed.
+fn question(name: &str) -> Ask {
+    let line = match name {
+        "resume" => "resume\t\tthe test goes on",
+        name => name,
+    };
+    Ask::from_line(line).expect("a question")
+}
+
 impl Bench {
     fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
     fn ask(&self, name: &str) -> Result<String, String> {
-        control::ask(&self.data(), name)
+        control::ask(&self.data(), &question(name))
     }
 
     fn start_edge(&self) -> Process {
@@ -173,7 +182,7 @@ impl Bench {
         let answer = self.ask(name).expect("it runs");
         self.counts.commands += 1;
         match name {
-            "halt" => assert_eq!(answer, "halted (command)"),
+            "halt" => assert_eq!(answer, "halted (R40-command)"),
             "resume" => assert_eq!(answer, "trading"),
             _ => return,
         }
@@ -185,7 +194,7 @@ impl Bench {
         let name = if self.halted { "resume" } else { "halt" };
         let delay = Duration::from_micros(self.random.below(8_000));
         let data = self.data();
-        let asking = std::thread::spawn(move || control::ask(&data, name));
+        let asking = std::thread::spawn(move || control::ask(&data, &question(name)));
         sleep(delay);
         edge.kill();
         let answer = asking.join().expect("no panic");

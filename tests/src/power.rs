@@ -20,12 +20,14 @@ use tickerml_edge::recovery::{self, Recovered};
 use tickerml_edge::run::hex;
 use tickerml_edge::store::Loaded;
 use tickerml_shared::engine::{Engine, Setup};
-use tickerml_shared::event::{Event, HaltCause, Operator, Record};
+use tickerml_shared::event::{Event, Operator, Record};
+use tickerml_shared::execution::Tactic;
 use tickerml_shared::instrument::Venue;
 use tickerml_shared::num::Cash;
-use tickerml_shared::paper::{Outcome, Report};
+use tickerml_shared::order::{Outcome, Report};
 use tickerml_shared::rand::Rng;
 use tickerml_shared::record::{Decoder, Encoder};
+use tickerml_shared::risk::state::{Cause, Level, Restriction, Scope};
 use tickerml_shared::time::{MILLIS, MINUTES, SECONDS};
 
 use crate::simulation::{self, Simulation};
@@ -164,7 +166,8 @@ struct Acknowledged {
     cash: Cash,
     /// Quantity and fills, by instrument.
     positions: Vec<(i64, u64)>,
-    halted: Option<HaltCause>,
+    /// Restrictions in force, by scope and cause.
+    restrictions: BTreeMap<(Scope, Cause), Restriction>,
     /// Since the newest `resume`, which starts it anew.
     high_water: Option<Cash>,
 }
@@ -182,13 +185,48 @@ impl Acknowledged {
                 position.1 += 1;
                 self.cash.0 -= fill.side.sign() * fill.notional.0 + fill.fee.0;
             }
-            Event::Mark(mark) => self.high_water = self.high_water.max(Some(mark.high_water)),
-            Event::Operator(Operator::Halt(cause) | Operator::Flatten(cause)) => {
-                self.halted.get_or_insert(*cause);
+            Event::Mark(mark) => self.high_water = self.high_water.max(Some(mark.peak)),
+            Event::Restrict(restriction) => self.restrict(*restriction),
+            Event::Operator(Operator::Halt { scope, cause }) => self.halt(*scope, *cause),
+            Event::Operator(Operator::Flatten(cause)) => self.halt(Scope::Portfolio, *cause),
+            Event::Operator(Operator::Resume { scope, .. }) => {
+                self.restrictions.retain(|(named, _), _| named != scope);
+                self.high_water = None;
             }
-            Event::Operator(Operator::Resume) => (self.halted, self.high_water) = (None, None),
-            Event::Report(_) | Event::Market(_) | Event::Pulse | Event::Decision(_) => {}
+            Event::Funded(funded) => self.cash.0 += funded.amount.0,
+            Event::Report(_)
+            | Event::Start
+            | Event::Market(_)
+            | Event::Pulse
+            | Event::Decision(_)
+            | Event::Health(_) => {}
         }
+    }
+
+    fn halt(&mut self, scope: Scope, cause: Cause) {
+        self.restrict(Restriction {
+            scope,
+            level: Level::Halted,
+            cause,
+            since: tickerml_shared::time::Time::UNKNOWN,
+            until: None,
+            flatten: false,
+        });
+    }
+
+    fn restrict(&mut self, restriction: Restriction) {
+        let key = (restriction.scope, restriction.cause);
+        let known = self.restrictions.entry(key).or_insert(restriction);
+        known.level = known.level.max(restriction.level);
+        known.until = known
+            .until
+            .and_then(|old| restriction.until.map(|new| old.max(new)));
+    }
+
+    /// The scopes and causes in force for good; those that end by themselves may have ended.
+    fn latched(&self) -> BTreeSet<(Scope, Cause)> {
+        let latched = self.restrictions.iter().filter(|(_, r)| r.until.is_none());
+        latched.map(|(key, _)| *key).collect()
     }
 
     fn check(&self, engine: &Engine, what: &str) {
@@ -196,10 +234,11 @@ impl Acknowledged {
         let positions: Vec<_> = positions.map(|p| (p.qty.0, p.fills)).collect();
         assert_eq!(positions, self.positions, "{what}: positions and fills");
         assert_eq!(engine.ledger().cash(), self.cash, "{what}: cash");
-        let halted = engine.risk().halted().map(|halt| halt.cause);
-        assert_eq!(halted, self.halted, "{what}: halt");
+        let latched = engine.risk().states().iter().filter(|r| r.until.is_none());
+        let latched: BTreeSet<_> = latched.map(|r| (r.scope, r.cause)).collect();
+        assert_eq!(latched, self.latched(), "{what}: restrictions");
         assert!(
-            Some(engine.risk().high_water()) >= self.high_water,
+            Some(engine.risk().mark().peak) >= self.high_water,
             "{what}: high-water mark"
         );
         assert_eq!(
@@ -395,16 +434,19 @@ impl Machine {
         let mut setup = simulation::setup(Venue::KucoinUta);
         setup.seed = seed;
         // It shall trade a lot, so that there is something to lose.
-        setup.limits.min_confidence = 0;
+        setup.limits.confidence_none_ppm = 0;
         setup.limits.deadband_bps = 100;
         setup.limits.max_spread_bps = 1_000;
+        setup.limits.min_depth = Cash::ZERO;
+        setup.limits.confidence_half_ppm = 0;
+        setup.tactic = Tactic::Take;
         let simulation = Simulation::with_setup(setup, true);
         let engine = simulation.desk.engine();
         let instruments = engine.cells().len();
         let acknowledged = Acknowledged {
             cash: engine.ledger().cash(),
             positions: vec![(0, 0); instruments],
-            halted: None,
+            restrictions: BTreeMap::new(),
             high_water: None,
         };
         let now = simulation.edge_now().0;
@@ -494,9 +536,21 @@ impl Machine {
         }
         let halted = self.simulation.desk.engine().risk().halted().is_some();
         let (command, pause) = match (halted, self.random.below(4)) {
-            (true, _) => (Operator::Resume, 3 * SECONDS),
-            (false, 0) => (Operator::Flatten(HaltCause::Command), SECONDS),
-            (false, _) => (Operator::Halt(HaltCause::Command), SECONDS / 2),
+            (true, _) => (
+                Operator::Resume {
+                    scope: Scope::Portfolio,
+                    reason: "the test goes on".try_into().expect("short"),
+                },
+                3 * SECONDS,
+            ),
+            (false, 0) => (Operator::Flatten(Cause::Command), SECONDS),
+            (false, _) => (
+                Operator::Halt {
+                    scope: Scope::Portfolio,
+                    cause: Cause::Command,
+                },
+                SECONDS / 2,
+            ),
         };
         self.next_command = self.simulation.now + pause + self.random.below(pause);
         self.simulation.desk.command(command);
@@ -516,8 +570,10 @@ impl Machine {
             if self.moment() {
                 return;
             }
+            let mut idle = records.is_empty();
             while let Some(record) = self.simulation.desk.poll_durable(now) {
-                assert!(recovery::is_trading(&record.event));
+                idle = false;
+                assert!(record.event.is_trading());
                 self.store.commit(&record);
                 self.acknowledged.take(&record.event);
                 if self.moment() {
@@ -529,7 +585,7 @@ impl Machine {
                     return;
                 }
             }
-            if records.is_empty() && !self.simulation.desk.is_due() {
+            if idle && !self.simulation.desk.is_due() {
                 return;
             }
         }

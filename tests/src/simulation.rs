@@ -89,7 +89,7 @@ pub(crate) fn setup(kucoin: Venue) -> Setup {
             instrument.venue = kucoin;
         }
     }
-    for (venue, _) in &mut setup.terms {
+    for (venue, _) in &mut setup.costs {
         if *venue == Venue::KucoinUta {
             *venue = kucoin;
         }
@@ -330,21 +330,26 @@ impl Simulation {
         loop {
             records.clear();
             self.desk.collect(now, &mut records);
-            if records.is_empty() {
-                break;
-            }
             self.write(&records);
             for record in &records {
                 self.fold(record);
             }
+            let mut idle = records.is_empty();
             while let Some(record) = self.desk.poll_durable(now) {
                 self.write(std::slice::from_ref(&record));
                 self.fold(&record);
+                idle = false;
+            }
+            if idle {
+                break;
             }
         }
     }
 
     fn write(&mut self, records: &[Record]) {
+        if records.is_empty() {
+            return;
+        }
         let mut encoder = Encoder::new(Vec::new());
         records.iter().for_each(|record| encoder.push(record));
         self.journal.push(encoder.finish());
@@ -379,7 +384,8 @@ impl Simulation {
                         }
                     }
                 }
-                Effect::Settled(_) => self.fills += 1,
+                Effect::Booked { .. } => self.fills += 1,
+                Effect::Settled(_) | Effect::Toxic(_) => {}
             }
         }
     }

@@ -38,6 +38,26 @@ const FLOAT_ROOMS: &[(&str, &str)] = &[
     ),
     ("shared/src/reward.rs", "logarithms of equity ratios"),
     (
+        "shared/src/paper/queue",
+        "an estimate of what nobody can know, in the arithmetic of its reference",
+    ),
+    (
+        "shared/src/paper/latency.rs",
+        "interpolates recorded latencies in the arithmetic of its reference",
+    ),
+    (
+        "shared/src/risk/correlation.rs",
+        "statistics of returns; limits on money are integers",
+    ),
+    (
+        "shared/src/risk/gate/properties.rs",
+        "an oracle of the gate's tests, apart from the gate's own integers",
+    ),
+    (
+        "shared/src/risk/breakers.rs",
+        "statistics of returns; limits on money are integers",
+    ),
+    (
         "shared/src/performance.rs",
         "statistics of returns, for reports only",
     ),

@@ -48,6 +48,12 @@ impl Ladder {
         self.slots.last().copied()
     }
 
+    /// The quantity under a key, 0 where there is none.
+    pub(super) fn get(&self, key: i64) -> Qty {
+        let place = self.position(self.slots.len(), key);
+        place.map_or(Qty(0), |index| self.slots[index].1)
+    }
+
     pub(super) const fn len(&self) -> usize {
         self.live
     }

@@ -1,8 +1,8 @@
 //! Funding of perpetual contracts: paid between holders at the venue's own settlement times.
 //!
 //! Nothing is assumed about the times: the venue states when the current interval settles, and the
-//! length of an interval is what it states or, where it states none (Binance, Kraken Futures), lies
-//! between a settlement and the next one, announced right after it. A long pays a positive rate:
+//! length of an interval is what it states or, where it states none (Binance, Kraken Futures), what
+//! two settlements that were both witnessed lie apart. A long pays a positive rate:
 //! `amount = −position · mark · rate` (Binance, "Introduction to Binance Futures Funding Rates"),
 //! rounded against us. A fraction that a venue states relative to its index (Kraken Futures) is taken
 //! of the mark price too; the difference is the basis times the rate.
@@ -25,8 +25,7 @@ use crate::time::{MINUTES, SECONDS, Time};
 pub const MAX_RUNS: usize = 16;
 /// Settlements that one outage may be charged for: hourly ones of more than a year.
 pub const MAX_MISSED: u32 = 10_000;
-/// A settlement was witnessed when its interval was announced within this before it, and its length
-/// is known when the next one was announced within this after it. In nanoseconds.
+/// An announcement counts as witnessed when it came within this of its settlement, in nanoseconds.
 pub const WITNESS_NS: u64 = 5 * MINUTES;
 /// Settlement times closer than this are the same one; a venue that names the next one so much
 /// earlier than our clock has settled. In nanoseconds.
@@ -264,7 +263,8 @@ impl Schedule {
         };
         let span_ns = next.settles.0 - ended.settles.0;
         let after = next.heard.0.saturating_sub(ended.settles.0);
-        if after <= WITNESS_NS {
+        let before = ended.settles.0.saturating_sub(ended.heard.0);
+        if before <= WITNESS_NS && after <= WITNESS_NS {
             let witnessed = (span_ns + SECONDS / 2) / SECONDS;
             self.interval_s = u32::try_from(witnessed).unwrap_or(0);
             self.state(stated_s);

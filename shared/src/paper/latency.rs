@@ -94,7 +94,9 @@ impl RoundTrips {
         self.of(venue).len()
     }
 
-    fn of(&self, venue: Venue) -> &[u64] {
+    /// The newest of a venue in nanoseconds, in no order.
+    #[must_use]
+    pub fn of(&self, venue: Venue) -> &[u64] {
         let ring = self.rings.iter().find(|ring| ring.venue == venue);
         ring.map_or(&[], |ring| &ring.trips)
     }

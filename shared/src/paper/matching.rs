@@ -346,7 +346,13 @@ impl Execution<'_> {
             Side::Buy => self.cost - touch,
             Side::Sell => touch - self.cost,
         };
-        let surcharge = (market.impact)(self.order.side, self.qty, self.touch, walked);
+        let surcharge = market.impact.amount(
+            self.order.side,
+            self.qty,
+            self.touch,
+            walked,
+            market.instrument,
+        );
         surcharge.max(Cash::ZERO)
     }
 }

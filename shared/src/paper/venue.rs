@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::consumption::Consumption;
 use super::counter::{Counter, Entry};
 use super::depth::{Change, Depth};
+use super::impact::Impact;
 use super::latency::{Cursor, Latency, RoundTrips, Sampler};
 use super::matching;
 use super::queue::{Position, QueueModel, base_units};
+use super::tape::Tape;
 use crate::event::{Side, Trade};
 use crate::instrument::{self, Instrument, InstrumentId, MAX_INSTRUMENTS};
 use crate::num::{Cash, Price, Qty};
@@ -85,12 +87,48 @@ pub struct Terms {
     pub rules: Rules,
 }
 
-/// What an order pays beyond the levels it takes, from its side, quantity, the touch it met and what
-/// the levels cost beyond the touch; never negative.
-pub type Impact<'a> = dyn Fn(Side, Qty, Price, Cash) -> Cash + 'a;
+/// What a taking order pays on top of the levels that it takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Surcharge<'a> {
+    /// Always the same.
+    Fixed(Cash),
+    /// What its impact costs, by the instrument's own tape.
+    Impact {
+        /// What our taking did so far.
+        impact: &'a Impact,
+        /// The tape.
+        tape: &'a Tape,
+        /// Now.
+        at: Time,
+    },
+}
+
+impl Surcharge<'_> {
+    /// Nothing.
+    pub const NONE: Self = Self::Fixed(Cash::ZERO);
+
+    /// The amount for an order of `qty` that met `touch` and paid `walked` beyond it by walking the
+    /// book; never negative.
+    #[must_use]
+    pub fn amount(
+        &self,
+        side: Side,
+        qty: Qty,
+        touch: Price,
+        walked: Cash,
+        instrument: &Instrument,
+    ) -> Cash {
+        match self {
+            Self::Fixed(amount) => *amount,
+            Self::Impact { impact, tape, at } => {
+                impact.surcharge(side, qty, touch, walked, tape, instrument, *at)
+            }
+        }
+    }
+}
 
 /// The market of one instrument, as an order meets it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Market<'a> {
     /// Its book.
     pub depth: Depth<'a>,
@@ -99,7 +137,7 @@ pub struct Market<'a> {
     /// On which terms.
     pub terms: &'a Terms,
     /// What an order pays on top of the levels.
-    pub impact: &'a Impact<'a>,
+    pub impact: Surcharge<'a>,
     /// The quantity of an average trade; 0 when unknown.
     pub average_trade: Qty,
 }
@@ -374,6 +412,12 @@ impl Venue {
     /// A round trip to a venue was measured.
     pub fn measured(&mut self, venue: instrument::Venue, round_trip_ns: u64) {
         self.post.sampler.round_trips.measured(venue, round_trip_ns);
+    }
+
+    /// The round trips that were measured.
+    #[must_use]
+    pub const fn round_trips(&self) -> &RoundTrips {
+        &self.post.sampler.round_trips
     }
 
     /// The shelf of an instrument, made when it is first needed.

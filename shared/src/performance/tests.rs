@@ -1,7 +1,8 @@
-use proptest::prelude::*;
-use proptest::strategy::Strategy as _;
+//! Performance against third-party libraries and a batch recomputation.
 
-use super::{Strategy, *};
+use proptest::prelude::{Strategy as _, *};
+
+use super::*;
 use crate::event::Side;
 use crate::order::Reason;
 use crate::time::SECONDS;
@@ -17,7 +18,7 @@ fn money(units: i64) -> Cash {
 fn trip(result: Cash, instrument: InstrumentId, reason: Reason) -> Trip {
     Trip {
         instrument,
-        strategy: Strategy::new(0, reason).expect("the first policy"),
+        strategy: super::Strategy::new(0, reason).expect("the first policy"),
         side: Side::Buy,
         opened: START,
         closed: START.plus(HOUR),
@@ -249,7 +250,7 @@ fn a_clock_that_is_set_costs_no_sample() {
 fn the_scorecard_sums_its_parts() {
     let (first, second) = (InstrumentId(0), InstrumentId(1));
     let mut card = Scorecard::new(DEFAULT_PERIOD_NS, money(1_000), 2);
-    let of = |reason| Strategy::new(0, reason).expect("the first policy");
+    let of = |reason| super::Strategy::new(0, reason).expect("the first policy");
     let (decision, stop) = (of(Reason::Decision), of(Reason::StopLoss));
     card.mark(START, money(1_000), Cash::ZERO);
     for (id, strategy, notional) in [(first, decision, 400), (second, decision, 100)] {

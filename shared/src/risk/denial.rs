@@ -84,6 +84,8 @@ pub enum Denial {
     NoEdge,
     /// Something held or ordered has no price, so that exposure cannot be told.
     Unpriced,
+    /// What is held here differs from what the venue states.
+    Reconciliation,
 }
 
 impl Denial {
@@ -167,6 +169,7 @@ impl Denial {
             Self::Emergency => Cause::Emergency.code(),
             Self::NoEdge => "R34-no-edge",
             Self::Unpriced => "R35-unpriced",
+            Self::Reconciliation => Cause::Reconciliation.code(),
         }
     }
 }
@@ -186,6 +189,7 @@ pub(super) const fn denial_of(cause: Cause) -> Denial {
         Cause::ErrorRate => Denial::ErrorRate,
         Cause::ClockOffset => Denial::ClockOffset,
         Cause::Emergency => Denial::Emergency,
+        Cause::Reconciliation => Denial::Reconciliation,
         Cause::Command | Cause::KillSwitch => Denial::Halted,
     }
 }

@@ -245,6 +245,7 @@ pub struct Gate {
     /// The newest sampling interval.
     pub(super) sampled: u64,
     violations: Deque<Violation, MAX_VIOLATIONS>,
+    violations_total: u64,
     #[serde(skip)]
     pub(super) asked: Asked,
 }
@@ -284,6 +285,7 @@ impl Gate {
             record: Record::default(),
             sampled: 0,
             violations: Deque::new(),
+            violations_total: 0,
             asked: Asked::default(),
         }
     }
@@ -633,6 +635,7 @@ impl Gate {
         if self.violations.is_full() {
             self.violations.pop_front();
         }
+        self.violations_total += 1;
         let pushed = self.violations.push_back(Violation { at, denial, key });
         debug_assert!(pushed.is_ok(), "room was made");
     }
@@ -643,6 +646,21 @@ impl Gate {
         let window = self.limits.emergency_window_s.saturating_mul(SECOND);
         let recent = self.violations.iter().filter(|v| at.since(v.at) < window);
         i64::try_from(recent.count()).unwrap_or(i64::MAX)
+    }
+
+    /// The violations within the window: when, and what; newest first.
+    pub fn recent_violations(&self, at: Time) -> impl Iterator<Item = (Time, Denial)> + '_ {
+        let window = self.limits.emergency_window_s.saturating_mul(SECOND);
+        let recent = self.violations.iter().rev();
+        recent
+            .filter(move |violation| at.since(violation.at) < window)
+            .map(|violation| (violation.at, violation.denial))
+    }
+
+    /// Violations so far.
+    #[must_use]
+    pub const fn violations_total(&self) -> u64 {
+        self.violations_total
     }
 
     /// Whether there are too many violations.
@@ -667,6 +685,13 @@ impl Gate {
     #[must_use]
     pub fn states(&self) -> &[Restriction] {
         &self.restrictions
+    }
+
+    /// The halt of everything, when there is one.
+    #[must_use]
+    pub fn halted(&self) -> Option<&Restriction> {
+        let halts = |r: &&Restriction| r.scope == Scope::Portfolio && r.level == Level::Halted;
+        self.restrictions.iter().find(halts)
     }
 
     /// The strictest level that applies to an instrument.

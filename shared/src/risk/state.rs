@@ -71,15 +71,29 @@ pub enum Cause {
     ClockOffset,
     /// Too many violations in a short time.
     Emergency,
+    /// What is held here differs from what the venue states.
+    Reconciliation,
     /// The operator's command.
     Command,
     /// The kill switch.
     KillSwitch,
 }
 
+impl Scope {
+    /// Whether an instrument of a venue belongs to it.
+    #[must_use]
+    pub fn covers(self, instrument: InstrumentId, venue: Venue) -> bool {
+        match self {
+            Self::Portfolio => true,
+            Self::Venue(named) => named == venue,
+            Self::Instrument(named) => named == instrument,
+        }
+    }
+}
+
 impl Cause {
     /// All of them, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::DailyLoss,
         Self::DailyHalt,
         Self::WeeklyLoss,
@@ -92,6 +106,7 @@ impl Cause {
         Self::ErrorRate,
         Self::ClockOffset,
         Self::Emergency,
+        Self::Reconciliation,
         Self::Command,
         Self::KillSwitch,
     ];
@@ -112,6 +127,7 @@ impl Cause {
             Self::ErrorRate => "R30-error-rate",
             Self::ClockOffset => "R31-clock-offset",
             Self::Emergency => "R33-emergency",
+            Self::Reconciliation => "R39-reconciliation",
             Self::Command => "R40-command",
             Self::KillSwitch => "R41-kill-switch",
         }

@@ -203,7 +203,7 @@ impl Gate {
                 sector.cap_bps,
             );
         }
-        let totals = groups.iter().zip(0..);
+        let totals = groups.iter().take(self.facts.len()).zip(0..);
         if let Some((total, place)) = totals.max() {
             let (group, cap) = (Subject::Group(id(place)), limits.correlated_cap_bps);
             push(

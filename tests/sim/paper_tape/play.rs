@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tickerml_shared::event::Side;
-use tickerml_shared::num::{Cash, Fixed, Price, Qty};
+
+use tickerml_shared::num::{Fixed, Price, Qty};
 use tickerml_shared::order::{self, Kind, Order, OrderId, Outcome, Reject, Report};
 use tickerml_shared::paper::depth::{Depth, Rows};
-use tickerml_shared::paper::venue::{Market, Rules, Terms, Venue};
+use tickerml_shared::paper::venue::{Market, Rules, Surcharge, Terms, Venue};
 use tickerml_shared::time::Time;
 
 use crate::format::{Ask, Event, INSTRUMENT, Request, Tape, What};
@@ -302,13 +302,9 @@ fn market<'a>(rows: &'a Rows, tape: &'a Tape, terms: &'a Terms) -> Market<'a> {
         depth: Depth::Rows(rows),
         instrument: &tape.instrument,
         terms,
-        impact: &no_impact,
+        impact: Surcharge::NONE,
         average_trade: Qty(0),
     }
-}
-
-fn no_impact(_: Side, _: Qty, _: Price, _: Cash) -> Cash {
-    Cash::ZERO
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+//! Settlements by hand, by real rates, and whatever is announced.
+
 use alloc::vec::Vec as List;
 
 use proptest::prelude::*;
@@ -83,8 +85,6 @@ fn settles_recorded_rates_to_the_last_unit() {
             schedule.update(&says(settles, 5, 5), Time(settles));
             let (when, amount, estimated) = settle(&mut schedule, settles, position).expect("due");
             assert_eq!((when, estimated), (settles, false));
-            // The same settlement with a stamp that jitters.
-            schedule.update(&says(settles + 7, 5, 5), Time(settles));
             got.push(amount);
             schedule.update(&says(settles + 8 * HOUR, 1, 1), Time(settles + SECONDS));
             assert_eq!(settle(&mut schedule, settles + SECONDS, position), None);

@@ -1,3 +1,5 @@
+//! The queue models against published thresholds.
+
 use alloc::string::ToString;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The tape against a slow recomputation from the list of events.
+
 use alloc::vec::Vec;
 
 use proptest::prelude::*;
@@ -114,15 +116,13 @@ fn a_clock_set_back_starts_anew() {
     gapped.gap();
     gapped.mid(20_000, earlier);
     assert_eq!(gapped, tape);
-    for early in [1, BAR_NS] {
-        let mut jitter = flows(60, 7, 14);
-        let bars: Vec<Bar> = jitter.bars().copied().collect();
-        let end = bars[bars.len() - 1].start.plus(BAR_NS);
-        jitter.gap();
-        jitter.trade(&trade(10_000, 1, Side::Buy), end.minus(early));
-        jitter.trade(&trade(10_000, 1, Side::Buy), end.plus(BAR_NS));
-        assert!(jitter.bars().eq(bars.iter()), "the minute is not whole");
-    }
+    let mut jitter = flows(60, 7, 14);
+    let bars: Vec<Bar> = jitter.bars().copied().collect();
+    let end = bars[bars.len() - 1].start.plus(BAR_NS);
+    jitter.gap();
+    jitter.trade(&trade(10_000, 1, Side::Buy), end.minus(1));
+    jitter.trade(&trade(10_000, 1, Side::Buy), end.plus(BAR_NS));
+    assert!(jitter.bars().eq(bars.iter()), "the minute is not whole");
     let mut late = flows(60, 7, 14);
     let bars = late.bars().len();
     late.trade(&trade(10_000, 1, Side::Buy), Time(START + 590 * SECONDS));

@@ -1,3 +1,5 @@
+//! Marks of maker fills by hand and whatever the mid does.
+
 use alloc::vec::Vec as List;
 
 use proptest::prelude::*;
@@ -93,13 +95,6 @@ fn a_gap_makes_what_is_to_come_unknown() {
     assert_eq!(unknown(0), [(1, 0), (0, 1), (0, 1)]);
     assert_eq!(unknown(1), [(1, 0); 3]);
     assert_eq!(toxicity.sums(InstrumentId(0)).toxic, 0);
-    // The mid from before a gap is in force no more: the fill's own is.
-    toxicity.gap(InstrumentId(0), Time(START + 61 * SECONDS));
-    let after = fill(0, Side::Buy, 20_000, 0, START + 62 * SECONDS);
-    while toxicity.poll().is_some() {}
-    toxicity.filled(after, &instrument());
-    toxicity.advance(Time(START + 63 * SECONDS));
-    assert_eq!(drain(&mut toxicity), [(1, 0, 0, false)]);
     let mut blind = Toxicity::new();
     blind.filled(fill(0, Side::Buy, 0, 0, START), &instrument());
     let sums = blind.sums(InstrumentId(0));

@@ -1,3 +1,5 @@
+//! The paper venue rule by rule.
+
 use alloc::vec;
 
 use super::super::latency::Row;

@@ -1,217 +1,22 @@
 //! What the page is told: the engine's state and the shell's counters as plain values.
 
-use std::collections::VecDeque;
+mod recent;
+mod risk;
+mod trading;
 
-use tickerml_shared::action::PPM;
 use tickerml_shared::book::State as BookState;
 use tickerml_shared::engine::{Cell, Engine};
-use tickerml_shared::event::{Decision, Gap, GapReason, Side};
+use tickerml_shared::event::{GapReason, Side};
 use tickerml_shared::features::FEATURES;
-use tickerml_shared::instrument::{Instrument, InstrumentId};
+use tickerml_shared::instrument::Instrument;
 use tickerml_shared::num::{Cash, Price, Qty, div_round, pow10};
-use tickerml_shared::paper::{Fill, Order};
-use tickerml_shared::risk::Denial;
-use tickerml_shared::time::{DAYS, MILLIS, SECONDS, Time};
+use tickerml_shared::order::Fill;
+use tickerml_shared::time::{MILLIS, Time};
+
+pub use recent::Recent;
 
 use crate::feed::FeedStatus;
 use crate::web::snapshot::{self as web, Snapshot};
-
-/// Events of each kind that the page keeps.
-const KEPT: usize = 100;
-/// Points of the equity chart; when they are full every second one goes and the step doubles.
-const EQUITY_POINTS: usize = 600;
-
-/// What has happened lately, for the page alone; nothing is decided on it.
-#[derive(Debug)]
-pub struct Recent {
-    fills: VecDeque<web::Fill>,
-    decisions: VecDeque<web::Decision>,
-    gaps: VecDeque<(InstrumentId, web::Gap)>,
-    alarms: VecDeque<web::Alarm>,
-    equity: Vec<(u64, f64)>,
-    equity_step_ns: u64,
-    day: Option<(u64, f64)>,
-}
-
-impl Default for Recent {
-    fn default() -> Self {
-        Self {
-            fills: VecDeque::new(),
-            decisions: VecDeque::new(),
-            gaps: VecDeque::new(),
-            alarms: VecDeque::new(),
-            equity: Vec::new(),
-            equity_step_ns: SECONDS,
-            day: None,
-        }
-    }
-}
-
-fn keep<T>(list: &mut VecDeque<T>, item: T) {
-    list.truncate(KEPT - 1);
-    list.push_front(item);
-}
-
-impl Recent {
-    /// A fill of ours.
-    pub fn fill(&mut self, instrument: &Instrument, fill: &Fill) {
-        let average = average(fill.notional, fill.qty, instrument);
-        let mid = fill.sent_double_mid as f64 / (2 * pow10(instrument.price_scale)) as f64;
-        let worse = (average / mid - 1.0) * 1e4 * fill.side.sign() as f64;
-        keep(
-            &mut self.fills,
-            web::Fill {
-                ns: fill.executed.0,
-                instrument: name(instrument),
-                side: fill.side.name().to_owned(),
-                qty: instrument.qty_text(fill.qty).to_string(),
-                price: instrument
-                    .price_text(average_price(fill, instrument))
-                    .to_string(),
-                fee: cash(fill.fee),
-                slippage_bps: (fill.sent_double_mid > 0).then_some(worse),
-                reason: "decision".to_owned(),
-                ..web::Fill::default()
-            },
-        );
-    }
-
-    /// A judged decision.
-    pub fn decision(
-        &mut self,
-        at: Time,
-        instrument: &Instrument,
-        decision: &Decision,
-        verdict: Result<Order, Denial>,
-    ) {
-        let action = &decision.action;
-        let share = |ppm: i64| ppm as f64 / PPM as f64;
-        let verdict = match verdict {
-            Ok(_) => web::Verdict::Allowed,
-            Err(denial @ (Denial::Hold | Denial::AtTarget)) => web::Verdict::Idle {
-                code: denial.code().to_owned(),
-                reason: reason(denial).to_owned(),
-            },
-            Err(denial) => web::Verdict::Denied {
-                code: denial.code().to_owned(),
-                reason: reason(denial).to_owned(),
-            },
-        };
-        keep(
-            &mut self.decisions,
-            web::Decision {
-                ns: at.0,
-                instrument: name(instrument),
-                action: action.choice.name().to_owned(),
-                size: Some(share(i64::from(action.size))),
-                confidence: Some(share(i64::from(action.confidence()))),
-                expected_bps: Some(share(i64::from(action.value)) * 1e4),
-                verdict,
-                latency_us: decision.latency_ns / 1_000,
-            },
-        );
-    }
-
-    /// A book lost continuity.
-    pub fn gap(&mut self, at: Time, id: InstrumentId, instrument: &Instrument, gap: &Gap) {
-        if self.gaps.len() >= KEPT {
-            self.gaps.pop_back();
-        }
-        let text = |number: u64| {
-            if number == 0 {
-                String::new()
-            } else {
-                number.to_string()
-            }
-        };
-        self.gaps.push_front((
-            id,
-            web::Gap {
-                ns: at.0,
-                venue: instrument.venue.name().to_owned(),
-                instrument: instrument.symbol.to_string(),
-                kind: gap.reason.name().to_owned(),
-                expected: text(gap.expected),
-                got: text(gap.got),
-                duration_ms: None,
-            },
-        ));
-    }
-
-    /// A snapshot brought the book back: its open gaps lasted until now.
-    pub fn resynced(&mut self, at: Time, id: InstrumentId) {
-        let open = |(gap_id, gap): &&mut (InstrumentId, web::Gap)| {
-            *gap_id == id && gap.duration_ms.is_none()
-        };
-        for (_, gap) in self.gaps.iter_mut().filter(open) {
-            gap.duration_ms = Some(at.0.saturating_sub(gap.ns) / MILLIS);
-        }
-    }
-
-    /// Something an operator should know.
-    pub fn alarm(&mut self, at: Time, severity: &str, code: &str, text: String) {
-        let (severity, code) = (severity.to_owned(), code.to_owned());
-        keep(
-            &mut self.alarms,
-            web::Alarm {
-                ns: at.0,
-                severity,
-                code,
-                text,
-            },
-        );
-    }
-
-    /// The equity of a moment.
-    pub fn equity(&mut self, at: Time, equity: Cash) {
-        let (now, value) = (at.0, cash(equity));
-        if self.day.is_none_or(|(day, _)| day != now / DAYS) {
-            self.day = Some((now / DAYS, value));
-        }
-        if self
-            .equity
-            .last()
-            .is_some_and(|(last, _)| now < last + self.equity_step_ns)
-        {
-            return;
-        }
-        if self.equity.len() >= EQUITY_POINTS {
-            let mut place = 0_usize;
-            self.equity.retain(|_| {
-                place += 1;
-                place % 2 == 1
-            });
-            self.equity_step_ns *= 2;
-        }
-        self.equity.push((now, value));
-    }
-
-    /// The equity with which the UTC day began, as `(day since the epoch, equity)`.
-    #[must_use]
-    pub const fn day(&self) -> Option<(u64, f64)> {
-        self.day
-    }
-
-    /// Restores the day's first equity after a restart.
-    pub const fn restore_day(&mut self, day: Option<(u64, f64)>) {
-        self.day = day;
-    }
-}
-
-const fn reason(denial: Denial) -> &'static str {
-    match denial {
-        Denial::Hold => "The policy chose to hold.",
-        Denial::StaleBook => "The book is stale: no price, no order.",
-        Denial::Halted => "Trading is halted.",
-        Denial::InFlight => "An order of this instrument is still on its way.",
-        Denial::Unsure => "The policy is not sure enough.",
-        Denial::AtTarget => "The position is already where it should be.",
-        Denial::TooSmall => "The order would be smaller than the least allowed.",
-        Denial::WideSpread => "The spread is too wide.",
-        Denial::Exposure => "The exposure cap is reached.",
-        Denial::Forbidden => "A spot position cannot be short.",
-    }
-}
 
 /// The shell's own counters.
 #[derive(Clone, Debug, Default)]
@@ -240,7 +45,14 @@ pub fn snapshot(engine: &Engine, recent: &Recent, shell: Shell, now: Time) -> Sn
         now_ns: now.0,
         account: account(engine, recent),
         positions: positions(engine),
-        orders: orders(engine, now),
+        orders: trading::orders(engine, now),
+        fill_counts: recent.counts(),
+        attribution: trading::attribution(engine),
+        performance: trading::performance(engine),
+        funding: trading::funding(engine),
+        reconciliation: trading::reconciliation(engine),
+        paper: trading::terms(engine),
+        risk: risk::risk(engine, recent, now),
         fills: recent.fills.iter().cloned().collect(),
         decisions: recent.decisions.iter().cloned().collect(),
         venues: feeds.iter().map(venue).collect(),
@@ -254,7 +66,7 @@ pub fn snapshot(engine: &Engine, recent: &Recent, shell: Shell, now: Time) -> Sn
         alarms: recent.alarms.iter().cloned().collect(),
         features: features(engine),
         system,
-        halts: halts(engine),
+        halts: risk::halts(engine),
         model,
         ..identity
     };
@@ -303,28 +115,18 @@ fn health(engine: &Engine, snapshot: &Snapshot, now: Time) -> web::Health {
     }
 }
 
-fn halts(engine: &Engine) -> Vec<web::Halt> {
-    let halt = engine.risk().halted().map(|halt| web::Halt {
-        scope: "portfolio".to_owned(),
-        what: "all instruments".to_owned(),
-        why: halt.cause.name().to_owned(),
-        since_ns: halt.since.0,
-        how_to_clear: "tickerml-edge resume".to_owned(),
-    });
-    halt.into_iter().collect()
-}
-
 fn account(engine: &Engine, recent: &Recent) -> web::Account {
-    let (ledger, risk) = (engine.ledger(), engine.risk());
+    let (ledger, mark) = (engine.ledger(), engine.risk().mark());
     let equity = engine.equity();
     let realised = ledger.realised();
-    let unrealised = equity - ledger.capital() - realised + ledger.fees();
+    let unrealised = equity - ledger.capital() - realised + ledger.fees() - ledger.funding();
+    let below = cash(mark.peak - equity).max(0.0);
     web::Account {
         currency: "USD".to_owned(),
         equity: Some(cash(equity)),
         cash: Some(cash(ledger.cash())),
-        drawdown_pct: Some(risk.drawdown_bps(equity) as f64 / 100.0),
-        high_water_mark: Some(cash(risk.high_water())),
+        drawdown_pct: (mark.peak > Cash::ZERO).then(|| below / cash(mark.peak) * 100.0),
+        high_water_mark: Some(cash(mark.peak)),
         day_pnl: recent.day.map(|(_, start)| cash(equity) - start),
         realised: Some(cash(realised)),
         unrealised: Some(cash(unrealised)),
@@ -356,26 +158,6 @@ fn positions(engine: &Engine) -> Vec<web::Position> {
                 mark: mark.map(|mark| price(mark, instrument)),
                 unrealised: value.map(|value| cash(value - position.cost)),
                 notional: value.map(|value| cash(value).abs()),
-            }
-        })
-        .collect()
-}
-
-fn orders(engine: &Engine, now: Time) -> Vec<web::Order> {
-    let working = engine.paper().working().iter();
-    working
-        .map(|working| {
-            let order = &working.order;
-            let instrument = &engine.setup().instruments[order.instrument.index()];
-            web::Order {
-                id: order.id.0.to_string(),
-                instrument: name(instrument),
-                side: order.side.name().to_owned(),
-                kind: "market".to_owned(),
-                qty: instrument.qty_text(order.qty).to_string(),
-                state: "sent".to_owned(),
-                age_ms: now.since(order.sent).unsigned_abs() / MILLIS,
-                ..web::Order::default()
             }
         })
         .collect()
@@ -502,27 +284,4 @@ fn average_price(fill: &Fill, instrument: &Instrument) -> Price {
         notional / factor
     };
     Price(div_round(scaled, i128::from(fill.qty.0.max(1))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tickerml_shared::instrument::Venue;
-
-    #[test]
-    fn a_gap_lasts_until_its_own_book_is_back() {
-        let instrument = Instrument::unknown(Venue::Kraken, "BTC/USD").expect("short");
-        let gap = Gap::of(GapReason::Checksum);
-        let mut recent = Recent::default();
-        recent.gap(Time(10 * MILLIS), InstrumentId(0), &instrument, &gap);
-        recent.resynced(Time(35 * MILLIS), InstrumentId(0));
-        recent.gap(Time(90 * MILLIS), InstrumentId(0), &instrument, &gap);
-        recent.resynced(Time(95 * MILLIS), InstrumentId(1));
-        let durations: Vec<_> = recent.gaps.iter().map(|(_, gap)| gap.duration_ms).collect();
-        assert_eq!(
-            durations,
-            [None, Some(25)],
-            "newest first; the open one is not guessed"
-        );
-    }
 }

@@ -3,20 +3,23 @@
 //! Every key is written out in `config/edge.toml`; there are no defaults to guess. The raw form is
 //! what the user typed; [`Config`] is typed, checked, and made once, in `main`.
 
+mod paper;
+mod risk;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use tickerml_shared::engine::Setup;
+use tickerml_shared::engine::{Costs, Setup};
 use tickerml_shared::instrument::{Instrument, InstrumentId, Kind, MAX_INSTRUMENTS, Venue};
 use tickerml_shared::num::{CASH_SCALE, Cash, MAX_SCALE, parse};
-use tickerml_shared::paper::Terms;
-use tickerml_shared::risk::Limits;
+use tickerml_shared::paper::venue::Rules;
 use tickerml_shared::time::{MILLIS, SECONDS};
 
 use crate::policy::Policy;
 use crate::venue::Endpoint;
+use paper::{KeyError, RawExecution, RawFee, RawPaper};
 
 /// What is wrong with the configuration, and where: one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +93,9 @@ struct Raw {
     node: RawNode,
     account: RawAccount,
     desk: RawDesk,
-    risk: RawRisk,
+    risk: toml::Table,
+    paper: RawPaper,
+    execution: RawExecution,
     page: RawPage,
     journal: JournalKeys,
     log: RawLog,
@@ -123,18 +128,6 @@ struct RawDesk {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawRisk {
-    position_cap_bps: u32,
-    exposure_cap_bps: u32,
-    min_order: String,
-    deadband_bps: u32,
-    drawdown_bps: u32,
-    min_confidence: f64,
-    max_spread_bps: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct RawPage {
     listen: String,
 }
@@ -153,7 +146,9 @@ struct RawVenue {
     ws: String,
     rest: String,
     ca_file: PathBuf,
-    taker_fee_ppm: u32,
+    fees: Vec<RawFee>,
+    latency: String,
+    latency_file: PathBuf,
     entry_ms: [f64; 2],
     response_ms: [f64; 2],
 }
@@ -238,20 +233,18 @@ fn resolve(
         ConfigError(format!("{}: {key}: {cause}", path.display()))
     };
     let instruments = instruments_of(table, &raw.account.at_par, table_path)?;
-    let (venues, terms) =
-        venues_of(&raw.venue, &instruments, root).map_err(|(key, cause)| fail(&key, &cause))?;
-    let cash = |key: &str, text: &str| {
-        parse(text, CASH_SCALE)
-            .map(Cash)
-            .map_err(|error| fail(key, &format_args!("{text:?} {error}; write e.g. \"10000\"")))
-    };
-    let confidence = raw.risk.min_confidence;
-    if !(0.0..=1.0).contains(&confidence) {
-        return Err(fail(
-            "risk.min_confidence",
-            &format_args!("{confidence} is not between 0 and 1"),
-        ));
-    }
+    let named = |(key, cause): (String, String)| fail(&key, &cause);
+    let paper = paper::resolve(&raw.paper, &raw.execution).map_err(named)?;
+    let (venues, costs) = venues_of(&raw.venue, &instruments, root, paper.rules).map_err(named)?;
+    let limits = risk::resolve(&raw.risk, &instruments).map_err(named)?;
+    let capital = parse(&raw.account.capital, CASH_SCALE).map(Cash);
+    let capital = capital.map_err(|error| {
+        let text = &raw.account.capital;
+        fail(
+            "account.capital",
+            &format_args!("{text:?} {error}; write e.g. \"10000\""),
+        )
+    })?;
     let positive = |key: &str, value: u64, most: u64| {
         let cause = format_args!("{value} is not between 1 and {most}").to_string();
         if (1..=most).contains(&value) {
@@ -262,22 +255,13 @@ fn resolve(
     };
     let setup = Setup {
         instruments,
-        capital: cash("account.capital", &raw.account.capital)?,
-        limits: Limits {
-            position_cap_bps: raw.risk.position_cap_bps,
-            exposure_cap_bps: raw.risk.exposure_cap_bps,
-            min_order: cash("risk.min_order", &raw.risk.min_order)?,
-            deadband_bps: raw.risk.deadband_bps,
-            drawdown_bps: raw.risk.drawdown_bps,
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "in 0..=1e6"
-            )]
-            min_confidence: (confidence * 1e6) as u32,
-            max_spread_bps: raw.risk.max_spread_bps,
-        },
-        terms,
+        capital,
+        limits,
+        costs,
+        tactic: paper.tactic,
+        impact: paper.impact,
+        funding: paper.funding,
+        synthetic_book: paper.synthetic_book,
         seed: raw.desk.seed,
     };
     let listen = raw.page.listen.parse().map_err(|_| {
@@ -344,20 +328,21 @@ fn instruments_of(
     Ok(instruments)
 }
 
-type Venues = (Vec<VenueConfig>, Vec<(Venue, Terms)>);
+type Venues = (Vec<VenueConfig>, Vec<(Venue, Costs)>);
 
 /// The venues with their instruments and terms. An error is the key and what is wrong with it.
 fn venues_of(
     entries: &[RawVenue],
     instruments: &[Instrument],
     root: &Path,
-) -> Result<Venues, (String, String)> {
+    rules: Rules,
+) -> Result<Venues, KeyError> {
     let mut venues = Vec::new();
-    let mut terms: Vec<(Venue, Terms)> = Vec::new();
+    let mut costs: Vec<(Venue, Costs)> = Vec::new();
     for entry in entries {
         let key = || format!("venue.name = {:?}", entry.name);
-        let (venue, cost) = terms_of(entry).map_err(|cause| (key(), cause))?;
-        if terms.iter().any(|(named, _)| *named == venue) {
+        let (venue, cost) = paper::costs(entry, rules, root).map_err(|cause| (key(), cause))?;
+        if costs.iter().any(|(named, _)| *named == venue) {
             return Err((key(), "stands twice; write each venue once".to_owned()));
         }
         let ids = (0_u16..).map(InstrumentId).zip(instruments.iter().cloned());
@@ -373,7 +358,7 @@ fn venues_of(
             ws: entry.ws.trim_end_matches('/').to_owned(),
             rest: entry.rest.trim_end_matches('/').to_owned(),
         };
-        terms.push((venue, cost));
+        costs.push((venue, cost));
         venues.push(VenueConfig {
             venue,
             endpoint,
@@ -381,7 +366,7 @@ fn venues_of(
             instruments: own,
         });
     }
-    let orphaned = |instrument: &&Instrument| !terms.iter().any(|(v, _)| *v == instrument.venue);
+    let orphaned = |instrument: &&Instrument| !costs.iter().any(|(v, _)| *v == instrument.venue);
     match instruments.iter().find(orphaned) {
         Some(orphan) => {
             let cause = format!(
@@ -390,42 +375,8 @@ fn venues_of(
             );
             Err(("venue".to_owned(), cause))
         }
-        None => Ok((venues, terms)),
+        None => Ok((venues, costs)),
     }
-}
-
-/// The longest latency that may be configured, in milliseconds.
-const MAX_LATENCY_MS: f64 = 60_000.0;
-
-fn terms_of(entry: &RawVenue) -> Result<(Venue, Terms), String> {
-    let venue = venue(&entry.name)?;
-    let span = |key: &str, [least, most]: [f64; 2]| {
-        if !(0.0 <= least && least <= most && most <= MAX_LATENCY_MS) {
-            let bound = format!("[shortest, longest] within 0 and {MAX_LATENCY_MS}");
-            return Err(format!(
-                "{key} = [{least}, {most}] must be {bound} milliseconds"
-            ));
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "bounded above"
-        )]
-        Ok((
-            (least * MILLIS as f64) as u64,
-            (most * MILLIS as f64) as u64,
-        ))
-    };
-    let entry_ns = span("entry_ms", entry.entry_ms)?;
-    let response_ns = span("response_ms", entry.response_ms)?;
-    Ok((
-        venue,
-        Terms {
-            taker_fee_ppm: entry.taker_fee_ppm,
-            entry_ns,
-            response_ns,
-        },
-    ))
 }
 
 /// The venue of that name.

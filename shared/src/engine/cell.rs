@@ -1,0 +1,262 @@
+//! One instrument inside the engine: its book, its features, what the policy sees of it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::Action;
+use crate::book::{Book, State as BookState};
+use crate::event::{Body, Funding, Gap, Side, Update};
+use crate::features::cross::Cross;
+use crate::features::{Features, Vector};
+use crate::instrument::{Instrument, InstrumentId};
+use crate::num::{Cash, Price, notional};
+use crate::paper::depth::Depth;
+use crate::paper::funding::Schedule;
+use crate::paper::impact::{Impact, ImpactTerms};
+use crate::paper::synthetic::Synthetic;
+use crate::paper::tape::Tape;
+use crate::paper::venue::{Market, Surcharge, Terms};
+use crate::time::{SECONDS, Time};
+use crate::trajectory::MarketStep;
+use crate::window::{Step, Window};
+
+/// A book that was dark for so long is replaced by one made of bars, for orders that must close.
+pub(super) const DARK_NS: u64 = 60 * SECONDS;
+/// Levels that count as near the touch.
+pub(super) const NEAR_LEVELS: usize = 10;
+
+/// What the engine knows of one instrument.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Its book.
+    pub book: Book,
+    /// Its features' memory.
+    features: Features,
+    /// Its state vector after the newest market event; `None` while the book yields no price.
+    pub vector: Option<Vector>,
+    /// The pulses that a policy sees.
+    window: Window,
+    /// Newest funding.
+    pub funding: Option<Funding>,
+    /// Bid and ask when the book was last live, for marking.
+    marks: Option<(Price, Price)>,
+    /// A gap came since the last pulse.
+    interrupted: bool,
+    /// Trades seen.
+    pub trades: u64,
+    /// Newest venue time.
+    pub venue_time: Time,
+    /// When its newest market event left the socket.
+    pub received: Time,
+    /// From the venue's stamp of that event to then; 0 where the venue gives none.
+    pub lag_ns: i64,
+    /// What its own trades and prices tell of it.
+    pub tape: Tape,
+    /// What our taking did to it.
+    pub(super) impact: Impact,
+    /// Its funding settlements.
+    pub schedule: Schedule,
+    /// The book made of bars, while the venue's own has been dark for long and trades still come.
+    synthetic: Option<Synthetic>,
+    /// Which cross-venue group it belongs to.
+    pub(super) cross: Option<usize>,
+}
+
+impl Cell {
+    pub(super) fn new(
+        id: InstrumentId,
+        instrument: &Instrument,
+        impact: ImpactTerms,
+        cross: Option<usize>,
+    ) -> Self {
+        Self {
+            received: Time::UNKNOWN,
+            lag_ns: 0,
+            tape: Tape::new(),
+            impact: Impact::new(impact),
+            schedule: Schedule::new(id, instrument),
+            synthetic: None,
+            book: Book::new(),
+            features: Features::new(),
+            vector: None,
+            window: Window::new(id),
+            funding: None,
+            marks: None,
+            interrupted: false,
+            trades: 0,
+            venue_time: Time::UNKNOWN,
+            cross,
+        }
+    }
+
+    /// Best bid and ask while the book is live.
+    #[must_use]
+    pub fn touch(&self) -> Option<(Price, Price)> {
+        Some((
+            self.book.best(Side::Buy)?.price,
+            self.book.best(Side::Sell)?.price,
+        ))
+    }
+
+    /// Bid and ask when the book was last live.
+    #[must_use]
+    pub const fn marks(&self) -> Option<(Price, Price)> {
+        self.marks
+    }
+
+    /// The market as an order meets it; `None` between the parts of a message.
+    pub(super) fn market<'a>(
+        &'a self,
+        instrument: &'a Instrument,
+        terms: &'a Terms,
+        at: Time,
+    ) -> Option<Market<'a>> {
+        if self.book.is_partial() {
+            return None;
+        }
+        let depth = match &self.synthetic {
+            Some(synthetic) if !self.book.is_live() => Depth::Levels {
+                bids: synthetic.bids(),
+                asks: synthetic.asks(),
+            },
+            _ => Depth::Book(&self.book),
+        };
+        Some(Market {
+            depth,
+            instrument,
+            terms,
+            impact: Surcharge::Impact {
+                impact: &self.impact,
+                tape: &self.tape,
+                at,
+            },
+            average_trade: self.tape.average_trade(),
+        })
+    }
+
+    /// Makes up a book from bars when the venue's own has been dark for longer than
+    /// [`DARK_NS`] while trades still come, and forgets it when it is back.
+    pub(super) fn make_up(&mut self, instrument: &Instrument, wanted: bool, at: Time) {
+        let dark = match self.book.state() {
+            BookState::Live { .. } => false,
+            BookState::Stale { since, .. } => at.since(since) >= DARK_NS.cast_signed(),
+        };
+        self.synthetic = if wanted && dark {
+            Synthetic::build(&self.tape, instrument, at)
+        } else {
+            None
+        };
+    }
+
+    /// Whether a market order would find something to take.
+    pub(super) fn takes_orders(&self) -> bool {
+        self.book.is_live() || self.synthetic.is_some()
+    }
+
+    /// The money that stands within [`NEAR_LEVELS`] levels of the touch on a side.
+    pub(super) fn near(&self, side: Side, instrument: &Instrument) -> Cash {
+        let levels = self.book.levels(side).take(NEAR_LEVELS);
+        levels.fold(Cash::ZERO, |sum, level| {
+            sum + notional(
+                level.price,
+                level.qty,
+                instrument.price_scale,
+                instrument.qty_scale,
+            )
+        })
+    }
+
+    /// The policy chose.
+    pub(super) fn decide(&mut self, action: Action) {
+        self.window.decide(action);
+    }
+
+    /// The pulses that a policy sees.
+    #[must_use]
+    pub const fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Book, then features. Returns a gap that the book found in itself.
+    pub(super) fn update(
+        &mut self,
+        id: InstrumentId,
+        update: &Update,
+        instrument: &Instrument,
+        cross: Option<&mut Cross>,
+        at: Time,
+    ) -> Option<Gap> {
+        let found = match &update.body {
+            Body::Depth(depth) => self.book.depth(depth, instrument, at),
+            Body::Touch(touch) => self.book.touch(touch, at),
+            Body::Gap(gap) => {
+                self.book.invalidate(*gap, at);
+                None
+            }
+            Body::Trade(_) => {
+                self.trades += 1;
+                None
+            }
+            Body::Funding(funding) => {
+                self.funding = Some(*funding);
+                self.schedule.update(funding, at);
+                None
+            }
+        };
+        if found.is_some() {
+            self.features.interrupt(at);
+        }
+        self.interrupted |= found.is_some() || matches!(update.body, Body::Gap(_));
+        self.venue_time = self.venue_time.max(update.venue_time);
+        if update.received.is_known() {
+            self.received = update.received;
+            self.lag_ns = if update.venue_time.is_known() {
+                update.received.since(update.venue_time)
+            } else {
+                0
+            };
+        }
+        self.features.update(update, &self.book, at);
+        self.marks = self.touch().or(self.marks);
+        if self.book.is_partial() {
+            return found;
+        }
+        let cross = cross.map(|cross| {
+            cross.mid(id, self.book.double_mid(), instrument);
+            &*cross
+        });
+        self.vector = self.features.vector(&self.book, instrument, cross, at);
+        found
+    }
+
+    /// Closes the step that ends with this pulse; tells whether the policy may be asked.
+    pub(super) fn step(&mut self, instrument: InstrumentId, at: Time) -> (MarketStep, bool) {
+        let live = self.vector.is_some() && self.book.is_live();
+        let masked = !live || self.interrupted;
+        let state = self.vector.filter(|_| live).unwrap_or_default();
+        self.interrupted = false;
+        self.window.push(Step {
+            at,
+            state,
+            action: Action::HOLD,
+            masked,
+        });
+        let (bid, ask) = (self.book.best(Side::Buy), self.book.best(Side::Sell));
+        (
+            MarketStep {
+                instrument,
+                at,
+                state,
+                bid,
+                ask,
+                masked,
+            },
+            live,
+        )
+    }
+
+    /// Whether its book is stale, and why since when.
+    #[must_use]
+    pub const fn book_state(&self) -> BookState {
+        self.book.state()
+    }
+}
