@@ -35,7 +35,7 @@ const CHANNEL_COMMANDS: usize = 64;
 pub const CHANNEL_LINES: usize = 8192;
 /// WebSocket pings go out so often, on every connection: some venues demand them, and each pong
 /// measures the round trip.
-const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_EVERY: Duration = Duration::from_secs(5);
 /// The status for the page is renewed so often.
 const STATUS_EVERY_NS: u64 = 250_000_000;
 /// Free places the channel must have before a connection that overflowed speaks again.

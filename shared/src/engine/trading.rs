@@ -284,8 +284,17 @@ impl Engine {
         let strategy = Strategy::new(0, reason).expect("the policy in charge has the first slot");
         let tracked = self.state.tracker.fill(id, strategy, fill, at);
         debug_assert!(tracked.is_ok(), "{tracked:?}");
+        let traded = self
+            .state
+            .scorecard
+            .traded(id, strategy, at, fill.notional);
+        debug_assert!(traded.is_ok(), "{traded:?}");
         if let Ok(Some(closed)) = tracked {
             self.state.risk.closed(closed.net);
+            if let Some(trip) = &closed.trip {
+                let scored = self.state.scorecard.closed(trip);
+                debug_assert!(scored.is_ok(), "{scored:?}");
+            }
         }
         self.state
             .volumes
