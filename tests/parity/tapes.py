@@ -216,7 +216,7 @@ class Market:
         self.model = MODELS[seed % len(MODELS)]
         chance = self.random
         if self.model.startswith("power") and chance.random() < 0.5:
-            self.model = self.model[:-1] + str(chance.choice((1, 2, 4, 5)))
+            self.model = self.model[:-1] + str(chance.choice((1, 2, 4, 5, "1.5", "0.25", "2.5")))
         self.tick = Decimal(chance.choice(("1", "0.5", "0.1", "0.01", "0.0001")))
         self.lot = Decimal(chance.choice(("1", "0.1", "0.01", "0.001", "0.00001")))
         self.grain = self.lot / chance.choice((1, 1, 1, 2, 10))

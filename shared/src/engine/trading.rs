@@ -284,10 +284,7 @@ impl Engine {
         let strategy = Strategy::new(0, reason).expect("the policy in charge has the first slot");
         let tracked = self.state.tracker.fill(id, strategy, fill, at);
         debug_assert!(tracked.is_ok(), "{tracked:?}");
-        let traded = self
-            .state
-            .scorecard
-            .traded(id, strategy, at, fill.notional);
+        let traded = self.state.scorecard.traded(id, strategy, at, fill.notional);
         debug_assert!(traded.is_ok(), "{traded:?}");
         if let Ok(Some(closed)) = tracked {
             self.state.risk.closed(closed.net);

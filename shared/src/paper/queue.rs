@@ -10,7 +10,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::num::{Qty, pow10};
+use crate::num::{Fixed, Qty, parse, pow10};
 
 /// How a decrease of a level that no trade explains is shared between what is ahead of an order and
 /// what is behind it. `F` is ahead, `B` behind; the probability is that of a decrease behind.
@@ -23,24 +23,60 @@ pub enum QueueModel {
     /// `ln(1+B) / ln(1+B+F)`.
     Log2,
     /// `B^n / (B^n + F^n)`.
-    Power(u8),
+    Power(Exponent),
     /// `B^n / (B+F)^n`.
-    Power2(u8),
+    Power2(Exponent),
     /// `1 - (F / (F+B))^n`.
-    Power3(u8),
+    Power3(Exponent),
     /// `Power(2)`.
     Square,
 }
 
+/// The exponent of a power model, in thousandths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exponent(u32);
+
+impl Exponent {
+    /// Two.
+    const TWO: Self = Self::whole(2);
+    const ONE: u32 = 1_000;
+    /// The largest.
+    const MOST: u32 = 255 * Self::ONE;
+
+    /// A whole exponent.
+    #[must_use]
+    pub const fn whole(n: u8) -> Self {
+        Self(n as u32 * Self::ONE)
+    }
+
+    /// From a decimal text with at most three decimals: positive, at most 255.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let thousandths = u32::try_from(parse(text, 3).ok()?).ok()?;
+        (1..=Self::MOST)
+            .contains(&thousandths)
+            .then_some(Self(thousandths))
+    }
+
+    /// As a whole number, when it is one.
+    fn as_whole(self) -> Option<u8> {
+        let whole = u8::try_from(self.0 / Self::ONE).ok()?;
+        self.0.is_multiple_of(Self::ONE).then_some(whole)
+    }
+}
+
+impl fmt::Display for Exponent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Fixed::new(i64::from(self.0), 3).trimmed().fmt(f)
+    }
+}
+
 impl QueueModel {
     /// The model of that name: `risk_averse`, `log`, `log2`, `power3`, `power2_3`, `power3_3`,
-    /// `square`; an exponent is a whole number from 1 to 255.
+    /// `square`; an exponent is a number from 0.001 to 255.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        let exponent = |text: &str| match text.parse() {
-            Ok(0) | Err(_) => None,
-            Ok(n) => Some(n),
-        };
+        let exponent = Exponent::from_text;
         Some(match name {
             "risk_averse" => Self::RiskAverse,
             "log" => Self::Log,
@@ -84,7 +120,10 @@ impl QueueModel {
             Self::Power(n) => power(back, n) / (power(back, n) + power(front, n)),
             Self::Power2(n) => power(back, n) / power(back + front, n),
             Self::Power3(n) => 1.0 - power(front / (front + back), n),
-            Self::Square => power(back, 2) / (power(back, 2) + power(front, 2)),
+            Self::Square => {
+                let (back, front) = (power(back, Exponent::TWO), power(front, Exponent::TWO));
+                back / (back + front)
+            }
         }
     }
 }
@@ -201,8 +240,11 @@ pub fn base_units(qty: Qty, qty_scale: u8) -> f64 {
 }
 
 /// `x^n` in twice the precision of an `f64` and rounded once, since the reference calls a `pow` that
-/// almost always gives the nearest `f64`.
-fn power(x: f64, n: u8) -> f64 {
+/// almost always gives the nearest `f64`. A broken exponent has only the one precision.
+fn power(x: f64, exponent: Exponent) -> f64 {
+    let Some(n) = exponent.as_whole() else {
+        return libm::pow(x, f64::from(exponent.0) / f64::from(Exponent::ONE));
+    };
     let magnitude = libm::pow(libm::fabs(x), f64::from(n));
     // Splitting overflows above, and loses its low half below.
     if !(1e-200..1e200).contains(&magnitude) {

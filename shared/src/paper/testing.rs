@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::depth::{Depth, Rows};
 use super::latency::Latency;
-use super::queue::QueueModel;
+use super::queue::{Exponent, QueueModel};
 use super::venue::{Market, Rules, Surcharge, Terms, Venue};
 use crate::event::{Side, Trade};
 use crate::instrument::{self, Instrument, InstrumentId};
@@ -17,7 +17,7 @@ pub(super) const DIALECT: instrument::Venue = instrument::Venue::Binance;
 
 /// Every effect on.
 pub(super) const REALISTIC: Rules = Rules {
-    queue: QueueModel::Power3(3),
+    queue: QueueModel::Power3(Exponent::whole(3)),
     queue_position: true,
     partial_fills: true,
     shared_volume: true,

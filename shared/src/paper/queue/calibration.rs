@@ -85,15 +85,22 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+fn exponent() -> impl Strategy<Value = Exponent> {
+    prop_oneof![
+        (1_u8..6).prop_map(Exponent::whole),
+        Just(Exponent::from_text("1.5").expect("a number")),
+    ]
+}
+
 fn model() -> impl Strategy<Value = QueueModel> {
     prop_oneof![
         Just(QueueModel::RiskAverse),
         Just(QueueModel::Log),
         Just(QueueModel::Log2),
         Just(QueueModel::Square),
-        (1_u8..6).prop_map(QueueModel::Power),
-        (1_u8..6).prop_map(QueueModel::Power2),
-        (1_u8..6).prop_map(QueueModel::Power3),
+        exponent().prop_map(QueueModel::Power),
+        exponent().prop_map(QueueModel::Power2),
+        exponent().prop_map(QueueModel::Power3),
     ]
 }
 
@@ -136,7 +143,7 @@ proptest! {
         let x = if negative { -x } else { x };
         let exact = i128::from(x).pow(u32::from(n));
         #[expect(clippy::cast_precision_loss, reason = "the nearest is what is compared")]
-        let (got, want) = (power(x as f64, n), exact as f64);
+        let (got, want) = (power(x as f64, Exponent::whole(n)), exact as f64);
         prop_assert_eq!(got, want);
     }
 }

@@ -39,7 +39,7 @@ fn the_models_pass_the_thresholds_that_hftbacktest_was_measured_at() {
 #[test]
 fn a_trade_told_after_its_depth_counts_twice() {
     // The same four lots of 1, told in both orders (hftbacktest 2.4.4, executed): 6.005 and 5.505.
-    let model = QueueModel::Power3(3);
+    let model = QueueModel::Power3(Exponent::whole(3));
     let mut first = Position::behind(10.0);
     first.trade(4.0, 4.0);
     assert_eq!(first.passed(0.01), 0);
@@ -60,6 +60,9 @@ fn names_that_are_no_models_are_refused() {
     ] {
         assert_eq!(QueueModel::from_name(name), None, "{name}");
     }
-    assert_eq!(QueueModel::from_name("power2"), Some(QueueModel::Power(2)));
+    assert_eq!(
+        QueueModel::from_name("power2"),
+        Some(QueueModel::Power(Exponent::whole(2)))
+    );
     assert_eq!(QueueModel::from_name("square"), Some(QueueModel::Square));
 }

@@ -3,12 +3,13 @@
 use alloc::vec;
 
 use super::super::latency::Row;
+use super::super::queue::Exponent;
 use super::super::testing::*;
 use super::*;
 use crate::order::{Expiry, Kind, Reason, TimeInForce};
 use TimeInForce::{Fok, Gtc, Ioc, PostOnly};
 
-const SIMPLE: Rules = Rules::hftbacktest(QueueModel::Power3(3));
+const SIMPLE: Rules = Rules::hftbacktest(QueueModel::Power3(Exponent::whole(3)));
 const BUY: Side = Side::Buy;
 const SELL: Side = Side::Sell;
 
