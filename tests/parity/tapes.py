@@ -12,8 +12,8 @@ from pathlib import Path
 from reference import Row, Tape, text
 
 MODELS = ("risk_averse", "log", "log2", "power3", "power2_3", "power3_3", "square")
-OPEN_AT_ONCE = 14
-"""Orders of one instrument that the paper venue lets rest at once are 16."""
+OPEN_AT_ONCE = 60
+"""Orders that rest at once, at most: more than a desk would leave."""
 
 FAR = 150
 """Ticks from the first mid to a level that nobody takes."""

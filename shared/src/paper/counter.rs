@@ -1,6 +1,6 @@
 //! What happens at the venue's counter: orders come to the book, are changed, and trade.
 
-use super::matching::{self, Execution, Rested, Shares, crosses};
+use super::matching::{self, Execution, Rested, Share, crosses};
 use super::queue::Position;
 use super::venue::{Market, Moment, Post, Resting, Shelf, signed};
 use crate::event::Side;
@@ -74,7 +74,7 @@ impl Counter<'_, '_> {
             Some(Outcome::Expired(Expiry::WouldTake))
         } else if order.time_in_force == TimeInForce::Fok && left.0 > 0 {
             Some(Outcome::Expired(Expiry::NotAll))
-        } else if rests && self.shelf.resting.is_full() {
+        } else if rests && self.shelf.resting.len() >= self.post.capacity.resting {
             Some(Outcome::Rejected(Reject::Busy))
         } else {
             None
@@ -107,8 +107,7 @@ impl Counter<'_, '_> {
         if rests {
             let executed = moment.executed;
             let resting = Resting::join(order, left, arrival, number, market, executed);
-            let pushed = self.shelf.resting.push(resting);
-            debug_assert!(pushed.is_ok(), "a full shelf was refused above");
+            self.shelf.resting.push(resting);
         } else if left.0 > 0 {
             let why = match limit {
                 None => Expiry::Exhausted,
@@ -161,11 +160,12 @@ impl Counter<'_, '_> {
         );
     }
 
-    /// Resting orders trade at their limits; those with nothing left are gone.
-    pub(super) fn hit(&mut self, shares: &Shares, at: Time) {
+    /// Resting orders trade their shares at their limits; those with nothing left are gone.
+    pub(super) fn hit(&mut self, at: Time) {
+        let mut scratch = core::mem::take(&mut self.shelf.scratch);
         let market = self.market;
         let (terms, instrument) = (market.terms, market.instrument);
-        for share in shares {
+        for share in &scratch.shares {
             let happened = self.post.happened(terms, instrument.venue, at);
             let resting = &mut self.shelf.resting[share.place];
             resting.left.0 -= share.qty.0;
@@ -201,31 +201,27 @@ impl Counter<'_, '_> {
                 Outcome::Filled(fill),
             );
         }
-        if !shares.is_empty() {
+        if !scratch.shares.is_empty() {
             self.shelf.resting.retain(|resting| resting.left.0 > 0);
         }
+        scratch.clear();
+        self.shelf.scratch = scratch;
     }
 
     /// What the other side's best gives to the orders of a side that it reaches.
-    pub(super) fn reached(&mut self, side: Side, at: Time) -> Shares {
-        let mut shares = Shares::new();
+    pub(super) fn reached(&mut self, side: Side, at: Time) {
         let (market, rules) = (self.market, &self.market.terms.rules);
         let Some(best) = market.depth.best_price(side.opposite()) else {
-            return shares;
+            return;
         };
-        let reaches =
-            |resting: &Resting| resting.order.side == side && crosses(side, resting.limit(), best);
-        if !self.shelf.resting.iter().any(reaches) {
-            return shares;
-        }
-        for place in matching::by_priority(&self.shelf.resting, side) {
-            let resting = &mut self.shelf.resting[place];
+        let shelf = &mut *self.shelf;
+        shelf.scratch.reach(&shelf.resting, side, best);
+        let mut turn = 0;
+        while let Some(place) = shelf.scratch.next(&mut turn) {
+            let resting = &mut shelf.resting[place];
             let (limit, mut qty) = (resting.limit(), resting.left);
-            if !crosses(side, limit, best) {
-                break;
-            }
             if rules.partial_fills {
-                let book = &mut self.shelf.consumption;
+                let book = &mut shelf.consumption;
                 let taking = matching::take(side, qty, Some(limit), market, book, at);
                 qty = taking.map_or(Qty(0), |taking| taking.qty);
                 matching::consume(side, qty, Some(limit), market, book, at);
@@ -233,10 +229,8 @@ impl Counter<'_, '_> {
                 resting.unseen = false;
             }
             if qty.0 > 0 {
-                let pushed = shares.push(matching::Share { place, qty });
-                debug_assert!(pushed.is_ok(), "one per resting order");
+                shelf.scratch.shares.push(Share { place, qty });
             }
         }
-        shares
     }
 }

@@ -1,11 +1,11 @@
 //! How an order and the book, or resting orders and a trade, match: prices, quantities and money.
 
-use heapless::Vec;
+use alloc::vec::Vec;
 
 use super::consumption::Consumption;
 use super::depth::Depth;
 use super::queue::base_units;
-use super::venue::{MAX_RESTING, Market, Resting, Rules};
+use super::venue::{Market, Resting, Rules};
 use crate::attribution::Split;
 use crate::event::{Side, Trade};
 use crate::instrument::Instrument;
@@ -199,34 +199,61 @@ pub(super) struct Share {
     pub(super) qty: Qty,
 }
 
-/// At most one per resting order.
-pub(super) type Shares = Vec<Share, MAX_RESTING>;
+/// Room to work in, kept so that nothing is allocated for an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Scratch {
+    /// Orders that are looked at, by place.
+    places: Vec<usize>,
+    /// What they are given, at most once each.
+    pub(super) shares: Vec<Share>,
+}
 
-/// The places of the orders of a side, best price first, then first come.
-pub(super) fn by_priority(resting: &[Resting], side: Side) -> Vec<usize, MAX_RESTING> {
-    let mut places: Vec<usize, MAX_RESTING> = (0..resting.len().min(MAX_RESTING))
-        .filter(|place| resting[*place].order.side == side)
-        .collect();
-    places.sort_unstable_by_key(|place| (-side.sign() * resting[*place].limit().0, *place));
-    places
+impl Scratch {
+    /// Takes the orders of a side that a price reaches: best price first, then first come.
+    pub(super) fn reach(&mut self, resting: &[Resting], side: Side, price: Price) {
+        let reached = |place: &usize| {
+            let order = &resting[*place];
+            order.order.side == side && crosses(side, order.limit(), price)
+        };
+        self.places.clear();
+        self.places.extend((0..resting.len()).filter(reached));
+        self.places
+            .sort_unstable_by_key(|place| (-side.sign() * resting[*place].limit().0, *place));
+    }
+
+    /// The next order that was reached.
+    pub(super) fn next(&mut self, turn: &mut usize) -> Option<usize> {
+        let place = self.places.get(*turn).copied();
+        *turn += 1;
+        place
+    }
+
+    /// Nothing is left of an event.
+    pub(super) fn clear(&mut self) {
+        self.places.clear();
+        self.shares.clear();
+    }
 }
 
 /// What a trade gives to the orders that rest on the side that it hit, best price first, then first
 /// come, and how it moves their queues.
-pub(super) fn share(resting: &mut [Resting], trade: &Trade, market: &Market<'_>) -> Shares {
+pub(super) fn share(
+    resting: &mut [Resting],
+    trade: &Trade,
+    market: &Market<'_>,
+    scratch: &mut Scratch,
+) {
     let rules = &market.terms.rules;
     let side = trade.aggressor.opposite();
     let scale = market.instrument.qty_scale;
     let lot = market.instrument.lot.max(1);
     let volume = base_units(trade.qty, scale);
     let mut budget = trade.qty.0.max(0);
-    let mut shares = Shares::new();
-    for place in by_priority(resting, side) {
+    scratch.reach(resting, side, trade.price);
+    let mut turn = 0;
+    while let Some(place) = scratch.next(&mut turn) {
         let order = &mut resting[place];
         let limit = order.limit();
-        if !crosses(side, limit, trade.price) {
-            break;
-        }
         let passing = if rules.shared_volume {
             budget
         } else {
@@ -258,14 +285,12 @@ pub(super) fn share(resting: &mut [Resting], trade: &Trade, market: &Market<'_>)
         };
         if qty > 0 {
             budget = (budget - qty).max(0);
-            let pushed = shares.push(Share {
+            scratch.shares.push(Share {
                 place,
                 qty: Qty(qty),
             });
-            debug_assert!(pushed.is_ok(), "one per resting order");
         }
     }
-    shares
 }
 
 /// A trade of ours, before it is told.

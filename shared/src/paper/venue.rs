@@ -11,7 +11,7 @@ use super::counter::{Counter, Entry};
 use super::depth::{Change, Depth};
 use super::impact::Impact;
 use super::latency::{Cursor, Latency, RoundTrips, Sampler};
-use super::matching;
+use super::matching::{self, Scratch};
 use super::queue::{Position, QueueModel, base_units};
 use super::tape::Tape;
 use crate::event::{Side, Trade};
@@ -21,19 +21,44 @@ use crate::order::{Fill, MAX_ORDERS, Order, OrderId, Outcome, Reject, Report, Re
 use crate::rand::Rng;
 use crate::time::Time;
 
-/// Orders of one instrument that may rest at once.
+/// Orders of one instrument that may rest at once, as a rule.
 pub const MAX_RESTING: usize = 16;
-/// Requests that may be on their way at once.
-pub const MAX_REQUESTS: usize = MAX_ORDERS;
-/// Answers that may be on their way or unheard at once.
-pub const MAX_ANSWERS: usize = 8 * MAX_ORDERS;
-/// Answers for which room is kept: two for each request, one for the end of each resting order, and
-/// one for each resting order that a single event may fill in part.
-const ROOM_KEPT: usize = 2 * MAX_REQUESTS + MAX_ORDERS + MAX_RESTING;
-/// Orders that ended and are remembered, so that their ids are not used again.
-const MAX_ENDED: usize = 2 * MAX_ORDERS;
 /// The stream of random numbers that latencies are drawn from.
 const STREAM: u64 = 0x0076_656e_7565;
+
+/// How many orders a venue takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// Orders of one instrument that may rest at once.
+    pub resting: usize,
+    /// Orders that may be open at once, and requests that may be on their way.
+    pub open: usize,
+}
+
+impl Capacity {
+    /// What the engine needs.
+    pub const STANDARD: Self = Self {
+        resting: MAX_RESTING,
+        open: MAX_ORDERS,
+    };
+
+    /// Answers that may be on their way or unheard at once.
+    #[must_use]
+    pub const fn answers(self) -> usize {
+        8 * self.open
+    }
+
+    /// Answers for which room is kept: two for each request, one for the end of each resting order,
+    /// and one for each resting order that a single event may fill in part.
+    pub(super) const fn room(self) -> usize {
+        3 * self.open + self.resting
+    }
+
+    /// Orders that ended and are remembered, so that their ids are not used again.
+    const fn ended(self) -> usize {
+        2 * self.open
+    }
+}
 
 /// Which effects are simulated, and how. With `partial_fills` and `shared_volume` all own fills of a
 /// trade together are no larger than the trade.
@@ -237,8 +262,11 @@ pub(super) struct Answer {
 /// What the venue holds of one instrument.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Shelf {
-    /// First come, first.
-    pub(super) resting: heapless::Vec<Resting, MAX_RESTING>,
+    /// First come, first; at most [`Capacity::resting`].
+    pub(super) resting: Vec<Resting>,
+    /// Room to work in, empty between events.
+    #[serde(skip)]
+    pub(super) scratch: Scratch,
     pub(super) consumption: Consumption,
     pub(super) cursor: Cursor,
     /// Signed sum of everything that traded.
@@ -249,13 +277,14 @@ pub(super) struct Shelf {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Post {
     pub(super) sampler: Sampler,
-    /// In the order in which they are known; at most [`MAX_ANSWERS`].
+    pub(super) capacity: Capacity,
+    /// In the order in which they are known; at most [`Capacity::answers`].
     pub(super) answers: VecDeque<Answer>,
     /// How many of them, from the front, were told.
     #[serde(skip)]
     pub(super) told: usize,
     /// The newest orders that ended, oldest first, and their last report's number; at most
-    /// [`MAX_ENDED`].
+    /// [`Capacity::ended`].
     pub(super) ended: VecDeque<(OrderId, u32)>,
 }
 
@@ -273,7 +302,7 @@ pub(super) struct Moment<'a> {
 /// The paper venue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Venue {
-    /// In the order in which they meet their books; at most [`MAX_REQUESTS`].
+    /// In the order in which they meet their books; at most [`Capacity::open`].
     pub(super) inbound: VecDeque<Inbound>,
     /// By instrument, as far as one was needed; at most [`MAX_INSTRUMENTS`].
     pub(super) shelves: Vec<Shelf>,
@@ -308,7 +337,7 @@ fn stamp(time: Time) -> i64 {
 impl Post {
     /// Whether an event that ends no order may make answers.
     fn has_room(&self) -> bool {
-        self.answers.len() + ROOM_KEPT <= MAX_ANSWERS
+        self.answers.len() + self.capacity.room() <= self.capacity.answers()
     }
 
     /// Sends an answer back. It does not overtake an earlier one of its instrument.
@@ -322,7 +351,7 @@ impl Post {
             .rev()
             .take_while(|answer| answer.known > known);
         let place = (self.answers.len() - earlier.count()).max(self.told);
-        debug_assert!(self.answers.len() < MAX_ANSWERS, "room is kept");
+        debug_assert!(self.answers.len() < self.capacity.answers(), "room is kept");
         self.answers.insert(place, Answer { known, report });
         if ends(&report.outcome) {
             self.remember(report.order, report.number);
@@ -364,7 +393,7 @@ impl Post {
             *last = number.max(*last);
             return;
         }
-        if self.ended.len() == MAX_ENDED {
+        if self.ended.len() >= self.capacity.ended() {
             self.ended.pop_front();
         }
         self.ended.push_back((order, number));
@@ -394,6 +423,12 @@ impl Venue {
     /// A venue without orders.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
+        Self::with_capacity(seed, Capacity::STANDARD)
+    }
+
+    /// A venue without orders that takes so many.
+    #[must_use]
+    pub const fn with_capacity(seed: u64, capacity: Capacity) -> Self {
         Self {
             inbound: VecDeque::new(),
             shelves: Vec::new(),
@@ -402,6 +437,7 @@ impl Venue {
                     rng: Rng::new(seed, STREAM),
                     round_trips: RoundTrips::new(),
                 },
+                capacity,
                 answers: VecDeque::new(),
                 told: 0,
                 ended: VecDeque::new(),
@@ -502,8 +538,9 @@ impl Venue {
         if new && known {
             return Err(report(0, Outcome::Rejected(Reject::DuplicateId)));
         }
-        let full = self.inbound.len() >= MAX_REQUESTS || !self.post.has_room();
-        if new && (full || self.open() >= MAX_ORDERS) {
+        let most = self.post.capacity.open;
+        let full = self.inbound.len() >= most || !self.post.has_room();
+        if new && (full || self.open() >= most) {
             return Err(report(1, Outcome::Rejected(Reject::Busy)));
         }
         if full {
@@ -698,8 +735,8 @@ impl Venue {
             market,
         };
         for side in [Side::Buy, Side::Sell] {
-            let shares = counter.reached(side, at);
-            counter.hit(&shares, at);
+            counter.reached(side, at);
+            counter.hit(at);
         }
     }
 
@@ -712,13 +749,13 @@ impl Venue {
         if shelf.resting.is_empty() || !market.depth.is_live() || !self.post.has_room() {
             return;
         }
-        let shares = matching::share(&mut shelf.resting, trade, market);
+        matching::share(&mut shelf.resting, trade, market, &mut shelf.scratch);
         let mut counter = Counter {
             shelf,
             post: &mut self.post,
             market,
         };
-        counter.hit(&shares, at);
+        counter.hit(at);
     }
 
     /// The book's continuity was lost: resting orders are void, or only their optimistic bound falls,

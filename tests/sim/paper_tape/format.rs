@@ -505,7 +505,10 @@ mod tests {
         assert_eq!((instrument.price_scale, instrument.tick), (1, 5));
         assert_eq!((instrument.qty_scale, instrument.lot), (3, 10));
         assert_eq!((tape.events.len(), tape.requests.len()), (2, 4));
-        assert_eq!(tape.queue, QueueModel::Power2(tickerml_shared::paper::queue::Exponent::whole(3)));
+        assert_eq!(
+            tape.queue,
+            QueueModel::Power2(tickerml_shared::paper::queue::Exponent::whole(3))
+        );
         let other = Tape::parse(TAPE, Some(QueueModel::Log)).expect("a tape");
         assert_eq!(other.queue, QueueModel::Log);
     }

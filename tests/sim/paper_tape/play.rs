@@ -8,7 +8,7 @@ use serde::Serialize;
 use tickerml_shared::num::{Fixed, Price, Qty};
 use tickerml_shared::order::{self, Kind, Order, OrderId, Outcome, Reject, Report};
 use tickerml_shared::paper::depth::{Depth, Rows};
-use tickerml_shared::paper::venue::{Market, Rules, Surcharge, Terms, Venue};
+use tickerml_shared::paper::venue::{Capacity, Market, Rules, Surcharge, Terms, Venue};
 use tickerml_shared::time::Time;
 
 use crate::format::{Ask, Event, INSTRUMENT, Request, Tape, What};
@@ -155,7 +155,14 @@ impl<'a> Player<'a> {
                 latency: tape.latency.clone(),
                 rules,
             },
-            venue: Box::new(Venue::new(1)),
+            // As many as the tape has: the reference knows no bound.
+            venue: Box::new(Venue::with_capacity(
+                1,
+                Capacity {
+                    resting: tape.requests.len().max(1),
+                    open: tape.requests.len().max(1),
+                },
+            )),
             rows: Rows::new(),
             known: BTreeMap::new(),
         }

@@ -334,7 +334,7 @@ fn unheard_answers_are_bounded_and_the_end_of_every_order_has_room() {
     for _ in 0..MAX_RESTING {
         world.buy(1_000_000, 98);
     }
-    for _ in 0..2 * MAX_ANSWERS {
+    for _ in 0..2 * Capacity::STANDARD.answers() {
         world.now += 1;
         let trade = Trade {
             id: 0,
@@ -346,7 +346,7 @@ fn unheard_answers_are_bounded_and_the_end_of_every_order_has_room() {
     }
     let unheard = world.venue.post.answers.len();
     assert!(
-        unheard <= MAX_ANSWERS - ROOM_KEPT + MAX_RESTING,
+        unheard <= Capacity::STANDARD.answers() - Capacity::STANDARD.room() + MAX_RESTING,
         "{unheard}"
     );
     assert_eq!(world.fills().len(), unheard);
