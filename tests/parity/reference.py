@@ -219,6 +219,8 @@ class Reference:
             raise Refused("the clock did not start at the first event")
         ids = []
         for order in tape["orders"]:
+            if order["t"] > tape["end"]:
+                break
             self.goto(backtest, order["t"])
             if order["kind"] == "cancel":
                 code = library.hashmapbt_cancel(backtest, 0, order["id"], False)

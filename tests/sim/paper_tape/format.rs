@@ -448,7 +448,7 @@ fn latency(raw: &RawTape) -> Result<Latency, Refusal> {
     Ok(Latency::Recorded(rows))
 }
 
-/// Times must ascend, lie in what can be added to, and the market must come first and the end last.
+/// Times must ascend, lie in what can be added to, and the market must come first.
 fn check_times(raw: &RawTape) -> Result<(), Refusal> {
     let events = raw.events.iter().map(|event| event.t);
     let orders = raw.orders.iter().map(|order| order.t);
@@ -472,9 +472,11 @@ fn check_times(raw: &RawTape) -> Result<(), Refusal> {
         let cause = format!("{order} is before the first event at {first}; send it later");
         return refuse("orders[0].t", cause);
     }
-    let last = lists[0].1.last().max(lists[1].1.last()).copied();
-    if last.is_some_and(|last| raw.end < last) || raw.end > LATEST {
-        let cause = format!("{} is before the last entry, or no time; raise it", raw.end);
+    if raw.end < first || raw.end > LATEST {
+        let cause = format!(
+            "{} is before the first event at {first}, or no time in nanoseconds up to {LATEST}",
+            raw.end
+        );
         return refuse("end", cause);
     }
     Ok(())
@@ -566,7 +568,12 @@ mod tests {
                 "orders[0].t",
                 "before the first event",
             ),
-            ("\"end\": 300", "\"end\": 199", "end", "raise it"),
+            (
+                "\"end\": 300",
+                "\"end\": 1",
+                "end",
+                "before the first event",
+            ),
             ("\"id\": 2", "\"id\": 1", "orders[1].id", "write another"),
             (
                 "180, \"id\": 1",

@@ -174,7 +174,7 @@ impl<'a> Player<'a> {
     /// Says which request the venue had no room for.
     pub(crate) fn play(&mut self) -> Result<(), String> {
         let mut events = self.tape.events.iter().peekable();
-        for request in &self.tape.requests {
+        for request in self.sent() {
             while let Some(event) = events.next_if(|event| event.at <= request.at) {
                 self.event(event);
             }
@@ -188,10 +188,17 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
+    /// The requests that were sent by the end.
+    fn sent(&self) -> impl Iterator<Item = &'a Request> + use<'a> {
+        let end = self.tape.end;
+        let requests = self.tape.requests.iter();
+        requests.take_while(move |request| request.at <= end)
+    }
+
     /// What is known, in the order of the ids that the tape gave.
     pub(crate) fn lines(&self) -> Vec<Line> {
         let new = |request: &&Request| matches!(request.ask, Ask::New(_));
-        let ids = self.tape.requests.iter().filter(new);
+        let ids = self.sent().filter(new);
         ids.map(|request| self.line(&self.known[&request.id]))
             .collect()
     }
