@@ -30,9 +30,8 @@ pub struct Mids {
     pub fill: i64,
 }
 
-/// Where the money of one fill went. The parts are differences of one chain of amounts, so that
-/// `paid = decided - sign * (latency + queue + spread + impact)` holds to the unit. A mid price that is
-/// not known is taken to be the next one known in the chain.
+/// Where the money of one fill went: [`Split::of`] the amounts at each mid price. One that is not known
+/// is taken to be the next one known in the chain.
 #[must_use]
 pub fn split(
     side: Side,
@@ -54,17 +53,7 @@ pub fn split(
     let fill = mid(mids.fill, touch);
     let arrival = mid(mids.arrival, fill);
     let decided = mid(mids.sent, arrival);
-    let lost = |from: Cash, to: Cash| match side {
-        Side::Buy => from - to,
-        Side::Sell => to - from,
-    };
-    Split {
-        decided,
-        latency: lost(decided, arrival),
-        queue: lost(arrival, fill),
-        spread: lost(fill, touch),
-        impact: lost(touch, paid),
-    }
+    Split::of(side, decided, arrival, fill, touch, paid)
 }
 
 /// The fee on an amount in millionths of it, rounded up: against us when it is paid, and toward zero
