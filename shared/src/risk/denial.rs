@@ -30,7 +30,8 @@ pub enum Denial {
     WideSpread,
     /// The cap on net exposure.
     Exposure,
-    /// The instrument's rules forbid it (a spot position cannot be short).
+    /// The instrument's rules forbid it (a spot position cannot be short; an inverse contract settles
+    /// in what the account does not hold).
     Forbidden,
     /// Positions may only shrink.
     Reducing,

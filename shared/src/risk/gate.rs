@@ -388,6 +388,10 @@ impl Gate {
         let place = s.instrument.index();
         let held = s.account.held.get(place).ok_or(Denial::Unpriced)?;
         let facts = self.facts.get(place).ok_or(Denial::Unpriced)?;
+        // The account counts in the quote currency; such a contract settles in its base.
+        if facts.kind == Kind::Inverse {
+            return Err(Denial::Forbidden);
+        }
         let at = s.account.at;
         let killed = |r: &Restriction| {
             r.cause == Cause::KillSwitch && r.holds(at) && applies(r.scope, s.instrument, facts)

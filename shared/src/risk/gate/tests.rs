@@ -324,6 +324,18 @@ fn what_is_no_wish_gives_no_order() {
 }
 
 #[test]
+fn what_settles_in_its_base_is_not_traded() {
+    let mut world = World::new(|_| {});
+    let mut table = instruments();
+    table[PERP.index()].kind = Kind::Inverse;
+    world.gate = Gate::new(Limits::shipped(), &table, world.equity);
+    world.see(PERP, |_| {});
+    for choice in [Choice::Buy, Choice::Sell] {
+        assert_eq!(world.judge(PERP, act(choice)), Err(Denial::Forbidden));
+    }
+}
+
+#[test]
 fn every_cap_cuts_then_denies() {
     // Each: what is held beforehand, what remains for BTC, and the code once that is held too.
     let rich = |limits: &mut Limits| limits.base_size_bps = limits.position_cap_bps;
