@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tickerml_edge::config::terms::Terms;
 use tickerml_edge::config::{self, Config};
 use tickerml_edge::control::Ask;
 use tickerml_edge::policy::Policy;
@@ -72,7 +73,7 @@ enum Command {
         #[arg(long, value_name = "SECONDS")]
         r#for: Option<u64>,
     },
-    /// Check a configuration and its data folder without running
+    /// Check a configuration and its data folder without running, and show limits and costs
     Check {
         /// Configuration file
         #[arg(long, value_name = "FILE")]
@@ -354,6 +355,7 @@ fn export(journal: &Path, out: Option<&Path>) -> Result<(), Failure> {
 fn check(path: &Path, json: bool) -> Result<(), Failure> {
     let config = load(path)?;
     log(&config)?;
+    let terms = Terms::of(&config.setup);
     let venues = config.venues.len();
     let instruments = config.setup.instruments.len();
     std::fs::create_dir_all(&config.data_dir)
@@ -376,6 +378,7 @@ fn check(path: &Path, json: bool) -> Result<(), Failure> {
             "page": config.listen,
             "config_hash": config.hash,
             "schema_id": tickerml_shared::schema::schema_id().to_string(),
+            "terms": terms,
         });
         println!("{found}");
     } else {
@@ -388,6 +391,7 @@ fn check(path: &Path, json: bool) -> Result<(), Failure> {
             config.data_dir.display(),
             config.listen
         );
+        println!("{terms}");
     }
     Ok(())
 }

@@ -258,6 +258,54 @@ fn every_mistake_in_the_configuration_is_one_line_and_touches_nothing() {
             &["no.toml", "node.instruments"],
         ),
         (
+            edge,
+            "daily_halt_bps = 500",
+            "daily_halt_bps = -500",
+            &["risk.daily_halt_bps", "-500 bps", "write 1 to 10000"],
+        ),
+        (
+            edge,
+            "position_cap_bps = 2500",
+            "position_cap_bps = nan",
+            &["risk.position_cap_bps", "NaN", "write 1 to 10000"],
+        ),
+        (
+            edge,
+            "min_order = \"10\"",
+            "min_order = \"-1\"",
+            &["risk.min_order", "-1", "write 0 to"],
+        ),
+        (
+            edge,
+            "other = { cap_bps = 4000, assets = [] }",
+            "",
+            &["risk.sectors.other", "belongs to no sector", "write other"],
+        ),
+        (
+            edge,
+            "maker_ppm = 2500, taker_ppm = 4000",
+            "maker_ppm = -1000001, taker_ppm = 4000",
+            &["fees", "100 %", "write -1000000 to 1000000"],
+        ),
+        (
+            edge,
+            "queue_model = \"log2\"",
+            "queue_model = \"fifo\"",
+            &["paper.queue_model", "fifo", "risk_averse"],
+        ),
+        (
+            edge,
+            "tactic = \"make\"",
+            "tactic = \"twap\"",
+            &["execution.tactic", "twap", "write \"make\""],
+        ),
+        (
+            edge,
+            "impact_coefficient = 1.0",
+            "impact_coefficient = nan",
+            &["paper.impact_coefficient", "NaN", "between 0 and 100"],
+        ),
+        (
             table,
             "venue = \"kraken\"",
             "venue = \"krakn\"",
@@ -455,8 +503,8 @@ fn a_command_to_an_edge_that_does_not_run_says_so() {
 #[test]
 fn check_says_what_it_found() {
     let site = Site::new();
-    let out = good(&["check", "--config", site.config()]);
-    assert!(out.contains("4 venues, 16 instruments"), "{out}");
+    let words = good(&["check", "--config", site.config()]);
+    assert!(words.contains("4 venues, 16 instruments"), "{words}");
     let out = good(&["check", "--json", "--config", site.config()]);
     let found: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(
@@ -466,11 +514,50 @@ fn check_says_what_it_found() {
     for key in ["config_hash", "schema_id"] {
         assert_eq!(found[key].as_str().map(str::len), Some(64), "{key}");
     }
+    assert_terms(&found["terms"], &words);
     assert_eq!(
         fs::read_dir(site.path("data")).expect("a folder").count(),
         0,
         "nothing stays"
     );
+}
+
+/// Limits and costs, in the report and in the table.
+fn assert_terms(terms: &Value, words: &str) {
+    let of = |list: &str, name: &str| {
+        let rows = terms[list].as_array().expect("a list");
+        let row = rows.iter().find(|row| row["name"] == name);
+        row.unwrap_or_else(|| panic!("{name} in {list}: {terms}"))
+            .clone()
+    };
+    let halt = of("limits", "drawdown_halt_bps");
+    assert_eq!(
+        (&halt["value"], &halt["unit"]),
+        (&"2500".into(), &"bps".into())
+    );
+    assert_eq!(of("limits", "min_order")["value"], "10");
+    assert_eq!(of("sectors", "meme")["cap_bps"], 1_000);
+    assert_eq!(of("execution", "tactic")["value"], "make");
+    assert_eq!(of("paper", "consumption_ms")["value"], "2000");
+    let venues = terms["venues"].as_array().expect("a list");
+    assert_eq!(venues.len(), 4);
+    let kraken = venues.iter().find(|venue| venue["venue"] == "kraken");
+    let kraken = kraken.expect("a venue of the shipped configuration");
+    assert_eq!(
+        (&kraken["latency"], &kraken["queue_model"]),
+        (&"measured".into(), &"log2".into())
+    );
+    assert_eq!(kraken["fees"][1]["taker_ppm"], 3_500);
+    for limit in terms["limits"].as_array().expect("a list") {
+        let name = limit["name"].as_str().expect("a name");
+        let value = limit["value"].as_str().expect("a value");
+        let line = words
+            .lines()
+            .find(|line| line.trim_start().starts_with(&format!("{name} ")));
+        let line = line.unwrap_or_else(|| panic!("{name} in {words}"));
+        assert!(line.contains(&format!(" {value} ")), "{value} in {line:?}");
+    }
+    assert!(words.contains("maker 0.25 %, taker 0.4 %"), "{words}");
 }
 
 #[test]

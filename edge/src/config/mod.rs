@@ -5,6 +5,7 @@
 
 mod paper;
 mod risk;
+pub mod terms;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -245,6 +246,10 @@ fn resolve(
             &format_args!("{text:?} {error}; write e.g. \"10000\""),
         )
     })?;
+    if capital <= Cash::ZERO {
+        let cause = format_args!("{capital} is not positive; write e.g. \"10000\"").to_string();
+        return Err(fail("account.capital", &cause));
+    }
     let positive = |key: &str, value: u64, most: u64| {
         let cause = format_args!("{value} is not between 1 and {most}").to_string();
         if (1..=most).contains(&value) {
@@ -444,95 +449,4 @@ pub const fn sync_ns(keys: &JournalKeys) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shipped() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/edge.toml")
-    }
-
-    /// Loads the shipped configuration with one replacement made in each file.
-    fn with(edge: (&str, &str), table: (&str, &str)) -> Result<Config, ConfigError> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let source = shipped();
-        let root = source.parent().expect("config/");
-        for (name, (from, to)) in [("edge.toml", edge), ("instruments.toml", table)] {
-            let text = std::fs::read_to_string(root.join(name)).expect("shipped");
-            assert!(text.contains(from), "{name} has {from:?}");
-            std::fs::write(folder.path().join(name), text.replacen(from, to, 1)).expect("written");
-        }
-        load(&folder.path().join("edge.toml"))
-    }
-
-    #[test]
-    fn what_is_shipped_loads() {
-        let config = load(&shipped()).expect("config/edge.toml");
-        assert!(config.listen.ip().is_loopback());
-        assert!(
-            config
-                .venues
-                .iter()
-                .all(|venue| !venue.instruments.is_empty())
-        );
-    }
-
-    #[test]
-    fn each_mistake_is_named_in_one_line() {
-        for (edge, table, wanted) in [
-            (("pulse_ms", "pulse_mss"), ("", ""), "pulse_mss"),
-            (("pulse_ms = 1000", ""), ("", ""), "pulse_ms"),
-            (
-                ("pulse_ms = 1000", "pulse_ms = \"fast\""),
-                ("", ""),
-                "edge.toml:",
-            ),
-            (
-                ("pulse_ms = 1000", "pulse_ms = 0"),
-                ("", ""),
-                "desk.pulse_ms",
-            ),
-            (
-                ("name = \"kraken\"", "name = \"krakn\""),
-                ("", ""),
-                "no known venue",
-            ),
-            (
-                ("policy = \"imbalance\"", "policy = \"magic\""),
-                ("", ""),
-                "desk.policy",
-            ),
-            (
-                ("listen = \"127.0.0.1", "listen = \"nowhere"),
-                ("", ""),
-                "page.listen",
-            ),
-            (
-                ("capital = \"", "capital = \"x"),
-                ("", ""),
-                "account.capital",
-            ),
-            (("", ""), ("quote = \"USD\"", "quote = \"EUR\""), "at_par"),
-            (
-                ("", ""),
-                ("venue = \"kraken\"", "venue = \"krakn\""),
-                "instrument",
-            ),
-            (("", ""), ("lot = \"", "lot = \"-"), "lot must be positive"),
-            (("", ""), ("kind = \"spot\"", "kind = \"sport\""), "kind"),
-        ] {
-            let error = with(edge, table).expect_err(wanted).to_string();
-            assert!(
-                error.contains(wanted) && !error.contains('\n'),
-                "{wanted}: {error}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_missing_file_says_what_to_do() {
-        let error = load(Path::new("/nowhere/edge.toml"))
-            .expect_err("missing")
-            .to_string();
-        assert!(error.contains("--config"), "{error}");
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use tickerml_shared::engine::Costs;
 use tickerml_shared::execution::Tactic;
 use tickerml_shared::instrument::Venue;
 use tickerml_shared::num::{CASH_SCALE, Cash, parse};
-use tickerml_shared::paper::fees::{self, Tier};
+use tickerml_shared::paper::fees::{self, Tier, TierError};
 use tickerml_shared::paper::impact::ImpactTerms;
 use tickerml_shared::paper::latency::{Latency, Row};
 use tickerml_shared::paper::queue::QueueModel;
@@ -18,8 +18,9 @@ use super::RawVenue;
 
 /// The longest latency that may be configured, in milliseconds.
 const MAX_LATENCY_MS: f64 = 60_000.0;
-/// The longest time that may be configured for an effect to fade.
+/// The longest time that may be configured for an effect to fade, or an order to wait.
 const MAX_FADE_S: u64 = 86_400;
+const MAX_FADE_MS: u64 = MAX_FADE_S * 1_000;
 /// Rows that a file of recorded latencies may have.
 const MAX_LATENCY_ROWS: usize = 1_000_000;
 
@@ -83,16 +84,26 @@ pub(super) fn resolve(paper: &RawPaper, execution: &RawExecution) -> Result<Pape
     };
     let coefficient = paper.impact_coefficient;
     if !(0.0..=100.0).contains(&coefficient) {
-        let cause = format!("{coefficient} is not between 0 and 100");
+        let cause = format!("{coefficient} is not between 0 and 100; 1.0 is the law as published");
         return fail("paper.impact_coefficient", cause);
     }
-    for (key, seconds, least) in [
-        ("paper.impact_half_life_s", paper.impact_half_life_s, 1),
-        ("paper.consumption_ms", paper.consumption_ms / 1_000, 0),
-        ("execution.patience_ms", execution.patience_ms / 1_000, 0),
+    for (key, value, least, most) in [
+        (
+            "paper.impact_half_life_s",
+            paper.impact_half_life_s,
+            1,
+            MAX_FADE_S,
+        ),
+        ("paper.consumption_ms", paper.consumption_ms, 0, MAX_FADE_MS),
+        (
+            "execution.patience_ms",
+            execution.patience_ms,
+            1,
+            MAX_FADE_MS,
+        ),
     ] {
-        if !(least..=MAX_FADE_S).contains(&seconds) {
-            return fail(key, format!("must be between {least} s and {MAX_FADE_S} s"));
+        if !(least..=most).contains(&value) {
+            return fail(key, format!("{value} is not between {least} and {most}"));
         }
     }
     let tactic = match execution.tactic.as_str() {
@@ -110,7 +121,7 @@ pub(super) fn resolve(paper: &RawPaper, execution: &RawExecution) -> Result<Pape
         clippy::cast_sign_loss,
         reason = "in 0..=1e8"
     )]
-    let coefficient_ppm = (coefficient * 1e6) as u32;
+    let coefficient_ppm = (coefficient * 1e6).round() as u32;
     Ok(Paper {
         rules: Rules {
             queue,
@@ -146,7 +157,15 @@ pub(super) fn costs(entry: &RawVenue, rules: Rules, root: &Path) -> Result<(Venu
             taker_fee_ppm: fee.taker_ppm,
         });
     }
-    fees::check(&tiers).map_err(|error| format!("fees {error}"))?;
+    fees::check(&tiers).map_err(|error| {
+        let remedy = match error {
+            TierError::Beyond => "; write -1000000 to 1000000",
+            TierError::NoStart => " in its first row",
+            TierError::Unsorted => "; sort its rows by volume, each volume once",
+            TierError::Empty => "",
+        };
+        format!("fees {error}{remedy}")
+    })?;
     let latency = latency(entry, root)?;
     Ok((
         venue,
@@ -192,6 +211,10 @@ fn latency(entry: &RawVenue, root: &Path) -> Result<Latency, String> {
             "latency = \"constant\" needs entry_ms and response_ms with twice the same number"
                 .to_owned(),
         ),
+        "recorded" if entry.latency_file.as_os_str().is_empty() => Err(
+            "latency = \"recorded\" needs latency_file; write a path relative to this file"
+                .to_owned(),
+        ),
         "recorded" => recorded(&root.join(&entry.latency_file)),
         other => Err(format!(
             "latency {other:?} is unknown; write \"measured\", \"constant\" or \"recorded\""
@@ -208,7 +231,8 @@ fn recorded(path: &Path) -> Result<Latency, String> {
     for (place, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.is_empty()) {
         let wrong = || {
             format!(
-                "latency_file {named}:{place}: write request,venue,response in nanoseconds, sorted by request"
+                "latency_file {named}:{place}: write request,venue,response in nanoseconds, rising by \
+                 request, the venue's time between the other two or 0 for a refusal"
             )
         };
         let numbers: Result<Vec<i64>, _> =
@@ -230,7 +254,16 @@ fn recorded(path: &Path) -> Result<Latency, String> {
         });
     }
     if rows.is_empty() {
-        return Err(format!("latency_file {named}: it has no row"));
+        return Err(format!(
+            "latency_file {named}: it has no row; write request,venue,response in nanoseconds"
+        ));
+    }
+    let refuses = |row: Option<&Row>| row.is_some_and(|row| row.venue <= 0);
+    if refuses(rows.first()) || refuses(rows.last()) {
+        return Err(format!(
+            "latency_file {named}: its first and last row stand for all time before and after and \
+             cannot be refusals; remove those with a venue time of 0"
+        ));
     }
     Ok(Latency::Recorded(rows))
 }

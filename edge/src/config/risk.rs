@@ -1,9 +1,11 @@
 //! `[risk]`: every limit of the engine by its name, and the sectors.
 
 use serde::Deserialize;
-use tickerml_shared::instrument::Instrument;
+use tickerml_shared::instrument::{ASSET_BYTES, Instrument, MAX_INSTRUMENTS};
 use tickerml_shared::num::{CASH_SCALE, parse};
-use tickerml_shared::risk::limits::{KEYS, Key, Limits, Method, Sector, Sectors, Unit};
+use tickerml_shared::risk::limits::{
+    KEYS, Key, LimitError, Limits, MAX_SECTORS, Method, OTHER, SECTOR_BYTES, Sector, Sectors, Unit,
+};
 use toml::{Table, Value};
 
 use super::paper::KeyError;
@@ -29,7 +31,7 @@ pub(super) fn resolve(table: &Table, instruments: &[Instrument]) -> Result<Limit
     let missing = |name: &str| {
         fail(
             name,
-            "is missing: it must be there as in the shipped config/edge.toml".to_owned(),
+            "is missing; write it as in the shipped config/edge.toml".to_owned(),
         )
     };
     for key in KEYS {
@@ -42,14 +44,53 @@ pub(super) fn resolve(table: &Table, instruments: &[Instrument]) -> Result<Limit
     let method = table.get("method").ok_or_else(|| missing("method"))?;
     limits.method = method.as_str().and_then(Method::from_name).ok_or_else(|| {
         let names = Method::ALL.map(Method::name).join(", ");
-        fail("method", format!("{method:?} is unknown; write {names}"))
+        let method = shown(method);
+        fail("method", format!("{method} is unknown; write {names}"))
     })?;
     let raw = table.get("sectors").ok_or_else(|| missing("sectors"))?;
     limits.sectors = sectors(raw).map_err(|(key, cause)| fail(&key, cause))?;
     limits
         .check(instruments)
-        .map_err(|error| ("risk".to_owned(), error.to_string()))?;
+        .map_err(|error| wrong(&error, &limits.sectors, instruments))?;
     Ok(limits)
+}
+
+/// Which key a mistake is about, and what is wrong with it.
+fn wrong(error: &LimitError, sectors: &Sectors, instruments: &[Instrument]) -> KeyError {
+    let text = error.to_string();
+    let (key, cause) = match error {
+        LimitError::Range { key, .. } => {
+            // The key stands before the cause already.
+            let cause = text.strip_prefix(key.name).unwrap_or(&text).trim_start();
+            (key.name.to_owned(), cause.to_owned())
+        }
+        LimitError::Order { lower, .. } => ((*lower).to_owned(), text),
+        LimitError::NoCap { sector } if sector == OTHER => {
+            let homeless = instruments.iter().find(|i| sectors.of(&i.base).is_none());
+            let base = homeless.map_or("what remains", |instrument| instrument.base.as_str());
+            let cause = format!(
+                "is missing, and {base} belongs to no sector; write {OTHER} = {{ cap_bps = 4000, \
+                 assets = [] }}, or name {base} in a sector that there is"
+            );
+            (format!("sectors.{OTHER}"), cause)
+        }
+        LimitError::NoCap { sector }
+        | LimitError::Cap { sector, .. }
+        | LimitError::SectorTwice { sector } => (format!("sectors.{sector}"), text),
+        LimitError::AssetTwice { .. } | LimitError::Unknown => ("sectors".to_owned(), text),
+    };
+    (format!("risk.{key}"), cause)
+}
+
+/// A value as the reader of the message may have written it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{text:?}"),
+        Value::Integer(value) => value.to_string(),
+        Value::Float(value) => value.to_string(),
+        Value::Boolean(value) => value.to_string(),
+        other => format!("this {}", other.type_str()),
+    }
 }
 
 fn amount(key: &Key, value: &Value) -> Result<i64, String> {
@@ -57,10 +98,14 @@ fn amount(key: &Key, value: &Value) -> Result<i64, String> {
         (Unit::Money, Value::String(text)) => {
             parse(text, CASH_SCALE).map_err(|error| format!("{text:?} {error}; write e.g. \"10\""))
         }
-        (Unit::Money, other) => Err(format!("{other:?} is no amount; write e.g. \"10\"")),
+        (Unit::Money, other) => Err(format!(
+            "{} is no amount in quotes; write e.g. \"10\"",
+            shown(other)
+        )),
         (_, Value::Integer(value)) => Ok(*value),
         (_, other) => Err(format!(
-            "{other:?} is no whole number of {}; write {} to {}",
+            "{} is no whole number of {}; write {} to {}",
+            shown(other),
             key.unit.name(),
             key.low,
             key.high
@@ -76,11 +121,19 @@ fn sectors(raw: &Value) -> Result<Sectors, KeyError> {
     })?;
     for (name, value) in table {
         let key = format!("sectors.{name}");
-        let long = |what: &str| (key.clone(), format!("{what} is too long, or too many"));
-        let sector: RawSector = value
-            .clone()
-            .try_into()
-            .map_err(|error: toml::de::Error| (key.clone(), error.message().to_owned()))?;
+        let long = |what: &str| {
+            let cause = format!(
+                "{what:?} is too long, or one too many: a sector's name has at most {SECTOR_BYTES} \
+                 letters, an asset's {ASSET_BYTES}, and there are at most {MAX_SECTORS} sectors of \
+                 {MAX_INSTRUMENTS} assets together"
+            );
+            (key.clone(), cause)
+        };
+        let sector: RawSector = value.clone().try_into().map_err(|error: toml::de::Error| {
+            let cause = error.message().replace('\n', " ");
+            let remedy = "write { cap_bps = 5000, assets = [\"BTC\"] }";
+            (key.clone(), format!("{cause}; {remedy}"))
+        })?;
         let named = heapless::String::try_from(name.as_str()).map_err(|_| long(name))?;
         for asset in &sector.assets {
             let base = heapless::String::try_from(asset.as_str()).map_err(|_| long(asset))?;

@@ -269,6 +269,39 @@ fn only_a_smaller_quantity_at_the_same_price_keeps_its_place() {
 }
 
 #[test]
+fn an_order_that_never_was_cannot_be_changed() {
+    let mut world = real();
+    let order = OrderId(9_999);
+    let replace = Request::Replace {
+        order,
+        instrument: ID,
+        price: Price(99),
+        qty: Qty(5),
+    };
+    let cancel = Request::Cancel {
+        order,
+        instrument: ID,
+    };
+    let before = world.venue.statement(ID);
+    for request in [replace, cancel] {
+        world.request(request).expect("room");
+        world.now += 1;
+        world.arrive();
+        let reports = world.reports();
+        let told: Vec<_> = reports
+            .iter()
+            .map(|report| (report.order, report.number, report.outcome))
+            .collect();
+        let unknown = Outcome::Unchanged(Reject::UnknownOrder);
+        assert_eq!(told, [(order, 0, unknown)], "{request:?}");
+    }
+    assert_eq!(
+        (world.venue.rests(ID), world.venue.statement(ID)),
+        (false, before)
+    );
+}
+
+#[test]
 fn refusals_are_typed_and_numbered() {
     let mut world = real();
     world.instrument.tick = 2;
