@@ -2,6 +2,8 @@
 //! venues. Sockets are on loopback and ports are free ones; every wait has a bound and every process
 //! that is started here is ended here.
 
+mod mistakes;
+
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -216,115 +218,7 @@ fn fixture(feed: Feed) -> String {
 
 #[test]
 fn every_mistake_in_the_configuration_is_one_line_and_touches_nothing() {
-    let edge = "edge.toml";
-    let table = "instruments.toml";
-    for (file, from, to, words) in [
-        (edge, "[desk]", "[desk", &["edge.toml:"][..]),
-        (
-            edge,
-            "pulse_ms = 1000",
-            "pulse_ms = 1000\ncolour = 1",
-            &["edge.toml:", "colour"],
-        ),
-        (edge, "hold_ms = 10 ", "# ", &["edge.toml:", "hold_ms"]),
-        (
-            edge,
-            "hold_ms = 10 ",
-            "hold_ms = \"ten\" ",
-            &["edge.toml:", "expected u64"],
-        ),
-        (
-            edge,
-            "name = \"kraken\"",
-            "name = \"krakn\"",
-            &["krakn", "known are"],
-        ),
-        (
-            edge,
-            "policy = \"imbalance\"",
-            "policy = \"magic\"",
-            &["desk.policy", "magic", "imbalance"],
-        ),
-        (
-            edge,
-            "filter = \"info\"",
-            "filter = \"loud=loud\"",
-            &["log.filter"],
-        ),
-        (
-            edge,
-            "instruments = \"instruments.toml\"",
-            "instruments = \"no.toml\"",
-            &["no.toml", "node.instruments"],
-        ),
-        (
-            edge,
-            "daily_halt_bps = 500",
-            "daily_halt_bps = -500",
-            &["risk.daily_halt_bps", "-500 bps", "write 1 to 10000"],
-        ),
-        (
-            edge,
-            "position_cap_bps = 2500",
-            "position_cap_bps = nan",
-            &["risk.position_cap_bps", "NaN", "write 1 to 10000"],
-        ),
-        (
-            edge,
-            "min_order = \"10\"",
-            "min_order = \"-1\"",
-            &["risk.min_order", "-1", "write 0 to"],
-        ),
-        (
-            edge,
-            "other = { cap_bps = 4000, assets = [] }",
-            "",
-            &["risk.sectors.other", "belongs to no sector", "write other"],
-        ),
-        (
-            edge,
-            "maker_ppm = 2500, taker_ppm = 4000",
-            "maker_ppm = -1000001, taker_ppm = 4000",
-            &["fees", "100 %", "write -1000000 to 1000000"],
-        ),
-        (
-            edge,
-            "queue_model = \"log2\"",
-            "queue_model = \"fifo\"",
-            &["paper.queue_model", "fifo", "risk_averse"],
-        ),
-        (
-            edge,
-            "tactic = \"make\"",
-            "tactic = \"twap\"",
-            &["execution.tactic", "twap", "write \"make\""],
-        ),
-        (
-            edge,
-            "impact_coefficient = 1.0",
-            "impact_coefficient = nan",
-            &["paper.impact_coefficient", "NaN", "between 0 and 100"],
-        ),
-        (
-            table,
-            "venue = \"kraken\"",
-            "venue = \"krakn\"",
-            &["instruments.toml", "krakn", "known are"],
-        ),
-        (
-            table,
-            "venue = \"kraken\"\nsymbol = \"BTC/USD\"",
-            "venue = \"coinbase\"\nsymbol = \"BTC/USD\"",
-            &["[[venue]]", "coinbase"],
-        ),
-        (
-            table,
-            "symbol = \"BTC/USD\"",
-            "symbol = 7",
-            &["instruments.toml:"],
-        ),
-        (table, "lot = ", "# lot = ", &["instruments.toml:", "lot"]),
-    ] {
+    for (file, from, to, words) in mistakes::MISTAKES {
         let site = Site::new();
         site.replace(file, from, to);
         let before = site.contents();

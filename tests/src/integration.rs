@@ -3,6 +3,7 @@
 mod allocations;
 mod captures;
 mod cli;
+mod documents;
 mod kill;
 mod power;
 mod simulation;

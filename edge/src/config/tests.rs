@@ -91,6 +91,255 @@ fn a_missing_file_says_what_to_do() {
     assert!(error.contains("--config"), "{error}");
 }
 
+/// The first fee row of the first venue.
+const ROW: &str = "{ volume = \"0\", maker_ppm = 1000, taker_ppm = 1000 },";
+
+/// What stands in the shipped configuration, what shall stand there instead, and words of the error.
+type Mistake = (&'static str, &'static str, &'static [&'static str]);
+
+const LIMITS: &[Mistake] = &[
+    (
+        "daily_stop_bps = 300",
+        "daily_stop_bps = -300",
+        &["risk.daily_stop_bps: is -300 bps: write 1 to 10000"],
+    ),
+    (
+        "stop_loss_bps = 500",
+        "stop_loss_bps = 0",
+        &["risk.stop_loss_bps: is 0 bps", "write 1 to"],
+    ),
+    (
+        "position_cap_bps = 2500",
+        "position_cap_bps = nan",
+        &["risk.position_cap_bps: NaN", "write 1 to 10000"],
+    ),
+    (
+        "stale_s = 30",
+        "stale_s = 30.5",
+        &["risk.stale_s: 30.5 is no whole number of s", "write 1 to"],
+    ),
+    (
+        "stale_s = 30",
+        "stale_s = \"30\"",
+        &["risk.stale_s: \"30\"", "write 1 to"],
+    ),
+    (
+        "min_order = \"10\"",
+        "min_order = \"-10\"",
+        &["risk.min_order: is -10: write 0 to"],
+    ),
+    (
+        "min_order = \"10\"",
+        "min_order = \"nan\"",
+        &["risk.min_order", "\"nan\"", "write e.g. \"10\""],
+    ),
+    (
+        "min_depth = \"1000\"",
+        "min_depth = 1000",
+        &["risk.min_depth: 1000 is no amount", "write e.g. \"10\""],
+    ),
+    (
+        "stale_s = 30",
+        "stale_s = 30\nspeed_limit = 3",
+        &["risk.speed_limit: is no limit; remove it"],
+    ),
+    (
+        "stale_s = 30",
+        "# stale_s = 30",
+        &["risk.stale_s: is missing; write it"],
+    ),
+    (
+        "method = \"fixed\"",
+        "method = \"martingale\"",
+        &[
+            "risk.method: \"martingale\"",
+            "write fixed, atr, kelly-record, kelly-value",
+        ],
+    ),
+    (
+        "method = \"fixed\"",
+        "method = 2",
+        &["risk.method: 2 is unknown; write fixed"],
+    ),
+    (
+        "daily_stop_bps = 300",
+        "daily_stop_bps = 501",
+        &["risk.daily_stop_bps", "daily_halt_bps", "lower"],
+    ),
+    (
+        "emergency_violations = 5",
+        "emergency_violations = 99",
+        &["risk.emergency_violations: is 99 count: write 2 to 16"],
+    ),
+];
+
+const SECTORS: &[Mistake] = &[
+    // Without the sector of all others, an asset that no sector names has no cap.
+    (
+        "other = { cap_bps = 4000, assets = [] }",
+        "",
+        &[
+            "risk.sectors.other: is missing, and ",
+            "belongs to no sector; write other = { cap_bps = 4000",
+        ],
+    ),
+    (
+        "bitcoin = { cap_bps = 5000, assets",
+        "bitcoin = { assets",
+        &["risk.sectors.bitcoin", "cap_bps", "write { cap_bps = 5000"],
+    ),
+    (
+        "bitcoin = { cap_bps = 5000",
+        "bitcoin = { cap_bps = -1",
+        &["risk.sectors.bitcoin", "-1 bps", "write 0 to 10000"],
+    ),
+    (
+        "bitcoin = { cap_bps = 5000",
+        "bitcoin = { cap_bps = nan",
+        &["risk.sectors.bitcoin", "write { cap_bps = 5000"],
+    ),
+    (
+        "\"ETH\", \"STETH\"",
+        "\"ETH\", \"BTC\"",
+        &["risk.sectors: asset BTC belongs to two sectors: remove one"],
+    ),
+    (
+        "meme = {",
+        "sector_of_many_letters = {",
+        &["risk.sectors.sector_of_many_letters", "at most 16 letters"],
+    ),
+    (
+        "meme = {",
+        "meme = 3\nmemes = {",
+        &["risk.sectors.meme", "write { cap_bps = 5000"],
+    ),
+];
+
+const PAPER: &[Mistake] = &[
+    (
+        "queue_model = \"log2\"",
+        "queue_model = \"fifo\"",
+        &["paper.queue_model: \"fifo\" is unknown; write risk_averse"],
+    ),
+    (
+        "queue_model = \"log2\"",
+        "queue_model = \"power0\"",
+        &["paper.queue_model", "power0"],
+    ),
+    (
+        "tactic = \"make\"",
+        "tactic = \"twap\"",
+        &["execution.tactic: \"twap\" is unknown; write \"make\" or \"take\""],
+    ),
+    (
+        "patience_ms = 10000",
+        "patience_ms = 0",
+        &["execution.patience_ms: 0 is not between 1 and 86400000"],
+    ),
+    (
+        "patience_ms = 10000",
+        "patience_ms = 86400001",
+        &["execution.patience_ms: 86400001 is not between"],
+    ),
+    (
+        "consumption_ms = 2000",
+        "consumption_ms = 86400001",
+        &["paper.consumption_ms: 86400001 is not between 0 and 86400000"],
+    ),
+    (
+        "consumption_ms = 2000",
+        "consumption_ms = -1",
+        &["edge.toml:", "-1"],
+    ),
+    (
+        "impact_coefficient = 1.0",
+        "impact_coefficient = nan",
+        &["paper.impact_coefficient: NaN is not between 0 and 100"],
+    ),
+    (
+        "impact_coefficient = 1.0",
+        "impact_coefficient = -0.1",
+        &["paper.impact_coefficient: -0.1 is not between 0 and 100"],
+    ),
+    (
+        "impact_half_life_s = 300",
+        "impact_half_life_s = 0",
+        &["paper.impact_half_life_s: 0 is not between 1 and 86400"],
+    ),
+    (
+        "capital = \"10000\"",
+        "capital = \"-1\"",
+        &["account.capital: -1 is not positive; write"],
+    ),
+    (
+        "capital = \"10000\"",
+        "capital = \"0\"",
+        &["account.capital: 0 is not positive; write"],
+    ),
+    (
+        ROW,
+        "{ volume = \"0\", maker_ppm = -1000001, taker_ppm = 0 },",
+        &["venue", "binance-us", "fees", "write -1000000 to 1000000"],
+    ),
+    (
+        ROW,
+        "{ volume = \"0\", maker_ppm = 0, taker_ppm = -3000000000 },",
+        &["edge.toml:", "-3000000000"],
+    ),
+    (ROW, "", &["binance-us", "fees has no row; write at least"]),
+    (
+        ROW,
+        "{ volume = \"5\", maker_ppm = 0, taker_ppm = 0 },",
+        &["binance-us", "fees must begin with volume = \"0\""],
+    ),
+    (
+        ROW,
+        "{ volume = \"x\", maker_ppm = 0, taker_ppm = 0 },",
+        &["binance-us", "fees: volume \"x\""],
+    ),
+    (
+        "volume = \"10000\", maker_ppm = 2500",
+        "volume = \"90000\", maker_ppm = 2500",
+        &["coinbase-advanced", "rising volumes; sort its rows"],
+    ),
+    (
+        "latency = \"measured\"",
+        "latency = \"instant\"",
+        &[
+            "binance-us",
+            "latency \"instant\" is unknown; write \"measured\", \"constant\"",
+        ],
+    ),
+    (
+        "latency = \"measured\"",
+        "latency = \"constant\"",
+        &["binance-us", "\"constant\" needs", "twice the same number"],
+    ),
+    (
+        "entry_ms = [20.0, 60.0]",
+        "entry_ms = [nan, 60.0]",
+        &["binance-us", "entry_ms = [NaN, 60]", "[shortest, longest]"],
+    ),
+    (
+        "entry_ms = [20.0, 60.0]",
+        "entry_ms = [60.0, 20.0]",
+        &["binance-us", "entry_ms", "[shortest, longest]"],
+    ),
+    (
+        "response_ms = [20.0, 60.0]",
+        "response_ms = [-1.0, 60.0]",
+        &["binance-us", "response_ms", "[shortest, longest]"],
+    ),
+    (
+        "latency = \"measured\"",
+        "latency = \"recorded\"",
+        &[
+            "binance-us",
+            "\"recorded\" needs latency_file; write a path",
+        ],
+    ),
+];
+
 /// Loads the shipped configuration with this in place of that.
 fn mistaken(from: &str, to: &str) -> String {
     let error = with((from, to), ("", "")).expect_err(to).to_string();
@@ -100,83 +349,9 @@ fn mistaken(from: &str, to: &str) -> String {
 
 #[test]
 fn a_mistaken_limit_is_named_with_cause_and_remedy() {
-    for (from, to, wanted) in [
-        (
-            "daily_stop_bps = 300",
-            "daily_stop_bps = -300",
-            &["risk.daily_stop_bps: is -300 bps: write 1 to 10000"][..],
-        ),
-        (
-            "stop_loss_bps = 500",
-            "stop_loss_bps = 0",
-            &["risk.stop_loss_bps: is 0 bps", "write 1 to"],
-        ),
-        (
-            "position_cap_bps = 2500",
-            "position_cap_bps = nan",
-            &["risk.position_cap_bps: NaN", "write 1 to 10000"],
-        ),
-        (
-            "stale_s = 30",
-            "stale_s = 30.5",
-            &["risk.stale_s: 30.5 is no whole number of s", "write 1 to"],
-        ),
-        (
-            "stale_s = 30",
-            "stale_s = \"30\"",
-            &["risk.stale_s: \"30\"", "write 1 to"],
-        ),
-        (
-            "min_order = \"10\"",
-            "min_order = \"-10\"",
-            &["risk.min_order: is -10: write 0 to"],
-        ),
-        (
-            "min_order = \"10\"",
-            "min_order = \"nan\"",
-            &["risk.min_order", "\"nan\"", "write e.g. \"10\""],
-        ),
-        (
-            "min_depth = \"1000\"",
-            "min_depth = 1000",
-            &["risk.min_depth: 1000 is no amount", "write e.g. \"10\""],
-        ),
-        (
-            "stale_s = 30",
-            "stale_s = 30\nspeed_limit = 3",
-            &["risk.speed_limit: is no limit; remove it"],
-        ),
-        (
-            "stale_s = 30",
-            "# stale_s = 30",
-            &["risk.stale_s: is missing; write it"],
-        ),
-        (
-            "method = \"fixed\"",
-            "method = \"martingale\"",
-            &[
-                "risk.method: \"martingale\"",
-                "write fixed, atr, kelly-record, kelly-value",
-            ],
-        ),
-        (
-            "method = \"fixed\"",
-            "method = 2",
-            &["risk.method: 2 is unknown; write fixed"],
-        ),
-        (
-            "daily_stop_bps = 300",
-            "daily_stop_bps = 501",
-            &["risk.daily_stop_bps", "daily_halt_bps", "lower"],
-        ),
-        (
-            "emergency_violations = 5",
-            "emergency_violations = 99",
-            &["risk.emergency_violations: is 99 count: write 2 to 16"],
-        ),
-    ] {
+    for (from, to, wanted) in LIMITS {
         let error = mistaken(from, to);
-        for word in wanted {
+        for word in *wanted {
             assert!(error.contains(word), "{to}: {word:?} in {error}");
         }
     }
@@ -184,49 +359,9 @@ fn a_mistaken_limit_is_named_with_cause_and_remedy() {
 
 #[test]
 fn a_mistaken_sector_is_named_with_cause_and_remedy() {
-    for (from, to, wanted) in [
-        // Without the sector of all others, an asset that no sector names has no cap.
-        (
-            "other = { cap_bps = 4000, assets = [] }",
-            "",
-            &[
-                "risk.sectors.other: is missing, and ",
-                "belongs to no sector; write other = { cap_bps = 4000",
-            ][..],
-        ),
-        (
-            "bitcoin = { cap_bps = 5000, assets",
-            "bitcoin = { assets",
-            &["risk.sectors.bitcoin", "cap_bps", "write { cap_bps = 5000"],
-        ),
-        (
-            "bitcoin = { cap_bps = 5000",
-            "bitcoin = { cap_bps = -1",
-            &["risk.sectors.bitcoin", "-1 bps", "write 0 to 10000"],
-        ),
-        (
-            "bitcoin = { cap_bps = 5000",
-            "bitcoin = { cap_bps = nan",
-            &["risk.sectors.bitcoin", "write { cap_bps = 5000"],
-        ),
-        (
-            "\"ETH\", \"STETH\"",
-            "\"ETH\", \"BTC\"",
-            &["risk.sectors: asset BTC belongs to two sectors: remove one"],
-        ),
-        (
-            "meme = {",
-            "sector_of_many_letters = {",
-            &["risk.sectors.sector_of_many_letters", "at most 16 letters"],
-        ),
-        (
-            "meme = {",
-            "meme = 3\nmemes = {",
-            &["risk.sectors.meme", "write { cap_bps = 5000"],
-        ),
-    ] {
+    for (from, to, wanted) in SECTORS {
         let error = mistaken(from, to);
-        for word in wanted {
+        for word in *wanted {
             assert!(error.contains(word), "{to}: {word:?} in {error}");
         }
     }
@@ -234,133 +369,9 @@ fn a_mistaken_sector_is_named_with_cause_and_remedy() {
 
 #[test]
 fn a_mistake_of_paper_trading_is_named_with_cause_and_remedy() {
-    const ROW: &str = "{ volume = \"0\", maker_ppm = 1000, taker_ppm = 1000 },";
-    for (from, to, wanted) in [
-        (
-            "queue_model = \"log2\"",
-            "queue_model = \"fifo\"",
-            &["paper.queue_model: \"fifo\" is unknown; write risk_averse"][..],
-        ),
-        (
-            "queue_model = \"log2\"",
-            "queue_model = \"power0\"",
-            &["paper.queue_model", "power0"],
-        ),
-        (
-            "tactic = \"make\"",
-            "tactic = \"twap\"",
-            &["execution.tactic: \"twap\" is unknown; write \"make\" or \"take\""],
-        ),
-        (
-            "patience_ms = 10000",
-            "patience_ms = 0",
-            &["execution.patience_ms: 0 is not between 1 and 86400000"],
-        ),
-        (
-            "patience_ms = 10000",
-            "patience_ms = 86400001",
-            &["execution.patience_ms: 86400001 is not between"],
-        ),
-        (
-            "consumption_ms = 2000",
-            "consumption_ms = 86400001",
-            &["paper.consumption_ms: 86400001 is not between 0 and 86400000"],
-        ),
-        (
-            "consumption_ms = 2000",
-            "consumption_ms = -1",
-            &["edge.toml:", "-1"],
-        ),
-        (
-            "impact_coefficient = 1.0",
-            "impact_coefficient = nan",
-            &["paper.impact_coefficient: NaN is not between 0 and 100"],
-        ),
-        (
-            "impact_coefficient = 1.0",
-            "impact_coefficient = -0.1",
-            &["paper.impact_coefficient: -0.1 is not between 0 and 100"],
-        ),
-        (
-            "impact_half_life_s = 300",
-            "impact_half_life_s = 0",
-            &["paper.impact_half_life_s: 0 is not between 1 and 86400"],
-        ),
-        (
-            "capital = \"10000\"",
-            "capital = \"-1\"",
-            &["account.capital: -1 is not positive; write"],
-        ),
-        (
-            "capital = \"10000\"",
-            "capital = \"0\"",
-            &["account.capital: 0 is not positive; write"],
-        ),
-        (
-            ROW,
-            "{ volume = \"0\", maker_ppm = -1000001, taker_ppm = 0 },",
-            &["venue", "binance-us", "fees", "write -1000000 to 1000000"],
-        ),
-        (
-            ROW,
-            "{ volume = \"0\", maker_ppm = 0, taker_ppm = -3000000000 },",
-            &["edge.toml:", "-3000000000"],
-        ),
-        (ROW, "", &["binance-us", "fees has no row; write at least"]),
-        (
-            ROW,
-            "{ volume = \"5\", maker_ppm = 0, taker_ppm = 0 },",
-            &["binance-us", "fees must begin with volume = \"0\""],
-        ),
-        (
-            ROW,
-            "{ volume = \"x\", maker_ppm = 0, taker_ppm = 0 },",
-            &["binance-us", "fees: volume \"x\""],
-        ),
-        (
-            "volume = \"10000\", maker_ppm = 2500",
-            "volume = \"90000\", maker_ppm = 2500",
-            &["coinbase-advanced", "rising volumes; sort its rows"],
-        ),
-        (
-            "latency = \"measured\"",
-            "latency = \"instant\"",
-            &[
-                "binance-us",
-                "latency \"instant\" is unknown; write \"measured\", \"constant\"",
-            ],
-        ),
-        (
-            "latency = \"measured\"",
-            "latency = \"constant\"",
-            &["binance-us", "\"constant\" needs", "twice the same number"],
-        ),
-        (
-            "entry_ms = [20.0, 60.0]",
-            "entry_ms = [nan, 60.0]",
-            &["binance-us", "entry_ms = [NaN, 60]", "[shortest, longest]"],
-        ),
-        (
-            "entry_ms = [20.0, 60.0]",
-            "entry_ms = [60.0, 20.0]",
-            &["binance-us", "entry_ms", "[shortest, longest]"],
-        ),
-        (
-            "response_ms = [20.0, 60.0]",
-            "response_ms = [-1.0, 60.0]",
-            &["binance-us", "response_ms", "[shortest, longest]"],
-        ),
-        (
-            "latency = \"measured\"",
-            "latency = \"recorded\"",
-            &[
-                "binance-us",
-                "\"recorded\" needs latency_file; write a path",
-            ],
-        ),
-    ] {
+    for (from, to, wanted) in PAPER {
         let error = mistaken(from, to);
-        for word in wanted {
+        for word in *wanted {
             assert!(error.contains(word), "{to}: {word:?} in {error}");
         }
     }
