@@ -205,12 +205,12 @@ fn venue((venue, costs): &(Venue, Costs)) -> VenueTerms {
         } => (
             "measured",
             format!(
-                "until there are enough: entry {}, response {}",
+                "entry {}, response {} until enough were measured",
                 span(*entry_ns),
                 span(*response_ns)
             ),
         ),
-        Latency::Recorded(rows) => ("recorded", format!("{} rows", rows.len())),
+        Latency::Recorded(rows) => ("recorded", format!("from {} recorded requests", rows.len())),
     };
     VenueTerms {
         venue: venue.name(),
@@ -250,7 +250,10 @@ impl fmt::Display for Terms {
         for venue in &self.venues {
             let (name, model) = (venue.venue, &venue.queue_model);
             let (mode, ms) = (venue.latency, &venue.latency_ms);
-            write!(f, "\n  {name:26} queue {model}; latency {mode}, ms {ms}")?;
+            write!(
+                f,
+                "\n  {name:26} queue {model}; latency {mode}, in ms: {ms}"
+            )?;
             for fee in &venue.fees {
                 let percent = |ppm: i32| Fixed::new(i64::from(ppm), PERCENT_SCALE).trimmed();
                 let (maker, taker) = (percent(fee.maker_ppm), percent(fee.taker_ppm));

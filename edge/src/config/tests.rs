@@ -462,8 +462,8 @@ fn the_terms_in_force_are_told_in_full() {
         "  patience_ms                    10000\n",
         "  queue_model                     log2\n",
         "  impact_coefficient                 1\n",
-        "\n  kraken                     queue log2; latency measured, ms until there are enough: \
-         entry 20 to 80, response 20 to 80\n    from 0                   maker 0.25 %, taker 0.4 %\n",
+        "\n  kraken                     queue log2; latency measured, in ms: entry 20 to 80, \
+         response 20 to 80 until enough were measured\n    from 0                   maker 0.25 %, taker 0.4 %\n",
     ] {
         assert!(text.contains(words), "{words:?} in\n{text}");
     }
@@ -472,7 +472,7 @@ fn the_terms_in_force_are_told_in_full() {
     assert!(
         terms::Terms::of(&constant.setup)
             .to_string()
-            .contains("latency recorded, ms 1 rows")
+            .contains("latency recorded, in ms: from 1 recorded request")
     );
     let config = with(taking, ("", "")).expect("take is a tactic");
     let told = terms::Terms::of(&config.setup);
