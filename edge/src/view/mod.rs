@@ -1,5 +1,7 @@
 //! What the page is told: the engine's state and the shell's counters as plain values.
 
+use std::cmp::Reverse;
+
 mod recent;
 mod risk;
 mod trading;
@@ -66,7 +68,7 @@ pub fn snapshot(engine: &Engine, recent: &Recent, shell: Shell, now: Time) -> Sn
         alarms: recent.alarms.iter().cloned().collect(),
         features: features(engine),
         system,
-        halts: risk::halts(engine),
+        halts: risk::halts(engine, now),
         model,
         ..identity
     };
@@ -76,14 +78,9 @@ pub fn snapshot(engine: &Engine, recent: &Recent, shell: Shell, now: Time) -> Sn
 }
 
 fn health(engine: &Engine, snapshot: &Snapshot, now: Time) -> web::Health {
-    let mut reasons = Vec::new();
-    for halt in &snapshot.halts {
-        reasons.push(web::Reason {
-            code: "halted".to_owned(),
-            text: format!("Trading is halted: {}.", halt.why),
-            since_ns: halt.since_ns,
-        });
-    }
+    let mut restricted: Vec<_> = snapshot.risk.restricted().collect();
+    restricted.sort_by_key(|scope| Reverse(scope.state));
+    let mut reasons: Vec<_> = restricted.into_iter().map(reason).collect();
     let stale: Vec<_> = engine
         .cells()
         .iter()
@@ -105,13 +102,28 @@ fn health(engine: &Engine, snapshot: &Snapshot, now: Time) -> web::Health {
             code: "stale".to_owned(),
             text: "No book is live.".to_owned(),
             since_ns: since.0,
+            command: None,
         });
     }
     web::Health {
         ready: true,
-        halted: !snapshot.halts.is_empty(),
+        halted: engine.risk().halted().is_some_and(|halt| halt.holds(now)),
         stale: dark,
         reasons,
+    }
+}
+
+/// Why a scope does not trade freely.
+fn reason(scope: &web::Scope) -> web::Reason {
+    let what = match scope.scope.as_str() {
+        "portfolio" => "The portfolio",
+        _ => &scope.what,
+    };
+    web::Reason {
+        code: scope.state.name().to_owned(),
+        text: format!("{what} is {}: {}", scope.state.name(), scope.cause),
+        since_ns: scope.since_ns.unwrap_or_default(),
+        command: scope.command.clone(),
     }
 }
 
@@ -271,6 +283,17 @@ fn price(price: Price, instrument: &Instrument) -> f64 {
 
 fn average(notional: Cash, qty: Qty, instrument: &Instrument) -> f64 {
     cash(notional) / (qty.0 as f64 / pow10(instrument.qty_scale) as f64)
+}
+
+/// The price of a fill: that of a resting order is its limit; that of one that takes is the average
+/// over the levels, to a hundredth of a tick.
+fn fill_price(fill: &Fill, instrument: &Instrument) -> Price {
+    if fill.maker {
+        return fill.worst;
+    }
+    let step = (instrument.tick / 100).max(1);
+    let average = average_price(fill, instrument);
+    Price(div_round(i128::from(average.0), i128::from(step)).saturating_mul(step))
 }
 
 /// The average price of a fill in the instrument's own units.

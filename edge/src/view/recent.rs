@@ -11,7 +11,7 @@ use tickerml_shared::paper::toxicity::{self, HORIZONS_S, TOXIC_QUEUE_ORDERS};
 use tickerml_shared::risk::denial::Denial;
 use tickerml_shared::time::{DAYS, MILLIS, SECONDS, Time};
 
-use super::{average_price, cash, name, risk};
+use super::{cash, fill_price, name, risk};
 use crate::web::snapshot as web;
 
 /// Events of each kind that the page keeps.
@@ -78,7 +78,7 @@ impl Recent {
                 side: fill.side.name().to_owned(),
                 qty: instrument.qty_text(fill.qty).to_string(),
                 price: instrument
-                    .price_text(average_price(fill, instrument))
+                    .price_text(fill_price(fill, instrument))
                     .to_string(),
                 maker: fill.maker,
                 fee: cash(fill.fee),
@@ -169,16 +169,24 @@ impl Recent {
 
     fn denied(&mut self, at: Time, instrument: &Instrument, denial: Denial) {
         *self.denied.entry(denial.code()).or_default() += 1;
-        keep(
-            &mut self.denials,
-            web::Denial {
-                ns: at.0,
-                instrument: instrument.symbol.to_string(),
-                venue: instrument.venue.name().to_owned(),
-                code: denial.code().to_owned(),
-                text: risk::denial(denial).to_owned(),
-            },
-        );
+        let (symbol, venue) = (instrument.symbol.as_str(), instrument.venue.name());
+        // Other instruments' denials between two of the same do not end the run.
+        let of = |run: &web::Denial| run.instrument == symbol && run.venue == venue;
+        let last = self.denials.iter().position(of);
+        let run = last.filter(|place| self.denials[*place].code == denial.code());
+        let run = run.and_then(|place| self.denials.remove(place));
+        let mut run = run.unwrap_or_else(|| web::Denial {
+            ns: at.0,
+            since_ns: at.0,
+            count: 0,
+            instrument: symbol.to_owned(),
+            venue: venue.to_owned(),
+            code: denial.code().to_owned(),
+            text: risk::denial(denial).to_owned(),
+        });
+        (run.ns, run.count) = (at.0, run.count + 1);
+        self.denials.truncate(web::DENIALS - 1);
+        self.denials.push_front(run);
     }
 
     /// A book lost continuity.
@@ -273,6 +281,39 @@ mod tests {
     use tickerml_shared::instrument::Venue;
 
     use super::*;
+
+    #[test]
+    fn denials_of_one_kind_are_one_run() {
+        let bitcoin = Instrument::unknown(Venue::Kraken, "BTC/USD").expect("short");
+        let ether = Instrument::unknown(Venue::Kraken, "ETH/USD").expect("short");
+        let mut recent = Recent::default();
+        for second in 1..=3 {
+            recent.denied(Time(second), &bitcoin, Denial::WideSpread);
+            recent.denied(Time(second), &ether, Denial::WideSpread);
+        }
+        recent.denied(Time(4), &bitcoin, Denial::ThinBook);
+        recent.denied(Time(5), &bitcoin, Denial::WideSpread);
+        let runs = recent.denials.iter();
+        let runs: Vec<_> = runs
+            .map(|run| (run.instrument.as_str(), run.count, run.since_ns, run.ns))
+            .collect();
+        assert_eq!(
+            runs,
+            [
+                ("BTC/USD", 1, 5, 5),
+                ("BTC/USD", 1, 4, 4),
+                ("ETH/USD", 3, 1, 3),
+                ("BTC/USD", 3, 1, 3),
+            ],
+            "another denial of the instrument ends a run, another instrument does not"
+        );
+        assert_eq!(recent.denied["R07-wide-spread"], 7);
+        for second in 6..500 {
+            let denial = [Denial::WideSpread, Denial::ThinBook][usize::from(second % 2 == 0)];
+            recent.denied(Time(second), &bitcoin, denial);
+        }
+        assert_eq!(recent.denials.len(), web::DENIALS, "bounded");
+    }
 
     #[test]
     fn a_gap_lasts_until_its_own_book_is_back() {

@@ -18,7 +18,7 @@ pub(super) fn risk(engine: &Engine, recent: &Recent, now: Time) -> web::Risk {
     let limits = engine.risk().limits();
     let count = |value: i64| u64::try_from(value).unwrap_or(0);
     web::Risk {
-        scopes: scopes(engine),
+        scopes: scopes(engine, now),
         limits: engine
             .limits()
             .iter()
@@ -28,10 +28,10 @@ pub(super) fn risk(engine: &Engine, recent: &Recent, now: Time) -> web::Risk {
             recent: engine
                 .risk()
                 .recent_violations(now)
-                .map(|(at, what)| web::Violation {
+                .map(|(at, what, of)| web::Violation {
                     ns: at.0,
                     code: what.code().to_owned(),
-                    scope: String::new(),
+                    scope: subject(engine, of),
                     text: denial(what).to_owned(),
                 })
                 .collect(),
@@ -53,10 +53,10 @@ pub(super) fn risk(engine: &Engine, recent: &Recent, now: Time) -> web::Risk {
 }
 
 /// The restrictions that halt.
-pub(super) fn halts(engine: &Engine) -> Vec<web::Halt> {
+pub(super) fn halts(engine: &Engine, now: Time) -> Vec<web::Halt> {
     let states = engine.risk().states().iter();
     states
-        .filter(|state| state.level == Level::Halted)
+        .filter(|state| state.level == Level::Halted && state.holds(now))
         .map(|state| {
             let (scope, what) = named(engine, state.scope);
             web::Halt {
@@ -71,11 +71,14 @@ pub(super) fn halts(engine: &Engine) -> Vec<web::Halt> {
 }
 
 /// Portfolio, venues and instruments, each with the strictest restriction of its own.
-fn scopes(engine: &Engine) -> Vec<web::Scope> {
+fn scopes(engine: &Engine, now: Time) -> Vec<web::Scope> {
+    // Of two that are as strict the one that lasts longer.
+    let strictness = |state: &Restriction| (state.level, state.until.is_none(), state.until);
     let mut strictest: BTreeMap<Scope, &Restriction> = BTreeMap::new();
-    for state in engine.risk().states() {
+    let states = engine.risk().states().iter();
+    for state in states.filter(|state| state.holds(now)) {
         let known = strictest.entry(state.scope).or_insert(state);
-        if state.level > known.level {
+        if strictness(state) > strictness(known) {
             *known = state;
         }
     }
@@ -107,8 +110,8 @@ fn scopes(engine: &Engine) -> Vec<web::Scope> {
 fn restricted(plain: &web::Scope, state: &Restriction) -> web::Scope {
     let command = command(state.scope, &plain.what);
     let how = match state.until {
-        Some(_) => "It ends by itself.".to_owned(),
-        None => "An operator resumes it, with a reason.".to_owned(),
+        Some(_) => "It ends by itself, or at once by".to_owned(),
+        None => "An operator resumes it, with a reason:".to_owned(),
     };
     web::Scope {
         state: match state.level {
@@ -154,7 +157,10 @@ fn subject(engine: &Engine, subject: Subject) -> String {
         Subject::Scope(scope) => named(engine, scope).1,
         Subject::Sector(place) => {
             let sector = engine.risk().limits().sectors.caps.get(place);
-            sector.map_or_else(String::new, |sector| format!("sector {}", sector.name))
+            sector.map_or_else(
+                || "sector without a cap".to_owned(),
+                |sector| format!("sector {}", sector.name),
+            )
         }
         Subject::Group(id) => {
             let (_, what) = named(engine, Scope::Instrument(id));
@@ -172,22 +178,38 @@ fn limit(engine: &Engine, row: &Row) -> web::Limit {
         Unit::Millis => ("ms", 1.0),
         Unit::Count => ("", 1.0),
     };
-    let about = key(row.name).map_or(row.name, |key| key.about);
-    // A limit whose head-room grows with its value is a floor.
-    let least = row.headroom == row.value - row.limit && row.value != row.limit;
     web::Limit {
         code: row.code.to_owned(),
-        name: format!("{}: {about}", row.name),
+        key: limit_key(row.name).to_owned(),
+        name: limit_name(row.name).to_owned(),
         scope: subject(engine, row.subject),
         value: Some(row.value as f64 / scale),
         limit: row.limit as f64 / scale,
         unit: unit.to_owned(),
-        bound: if least {
+        bound: if row.floor {
             web::Bound::Least
         } else {
             web::Bound::Most
         },
         tripped: row.standing == Standing::Tripped,
+    }
+}
+
+/// What a limit is for, for people.
+fn limit_name(name: &'static str) -> &'static str {
+    match name {
+        "sectors" => "Sector cap",
+        "unpriced" => "Held positions without a price",
+        _ => key(name).map_or(name, |key| key.about.trim_end_matches('.')),
+    }
+}
+
+/// The name of a limit in the configuration.
+fn limit_key(name: &'static str) -> &'static str {
+    match name {
+        // That no position is without a price is not a matter of configuration.
+        "unpriced" => "",
+        name => name,
     }
 }
 
@@ -251,5 +273,29 @@ pub(super) const fn denial(denial: Denial) -> &'static str {
         Denial::Reconciliation => cause(Cause::Reconciliation),
         Denial::NoEdge => "The record shows no edge to bet on.",
         Denial::Unpriced => "A held position has no price.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tickerml_shared::risk::limits::KEYS;
+
+    use super::*;
+
+    #[test]
+    fn limits_have_a_name_for_people() {
+        for name in KEYS
+            .iter()
+            .map(|key| key.name)
+            .chain(["sectors", "unpriced"])
+        {
+            let text = limit_name(name);
+            assert!(text.starts_with(char::is_uppercase), "{text}");
+            assert!(!text.contains('_') && !text.ends_with('.'), "{text}");
+        }
+        assert_eq!(
+            (limit_key("stale_s"), limit_key("unpriced")),
+            ("stale_s", "")
+        );
     }
 }

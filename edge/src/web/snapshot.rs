@@ -38,8 +38,10 @@ pub const SCOPES: usize = 96;
 pub const LIMITS: usize = 160;
 /// Violations that the page keeps.
 pub const VIOLATIONS: usize = 20;
-/// Denials that the page keeps.
-pub const DENIALS: usize = 50;
+/// Runs of denials that the page keeps.
+pub const DENIALS: usize = 20;
+/// Reasons of the edge's state that the page keeps.
+pub const REASONS: usize = 16;
 /// Codes of denials that are counted.
 pub const DENIAL_CODES: usize = 64;
 /// Differences of a reconciliation that the page keeps; those that nothing explains stay.
@@ -125,6 +127,7 @@ impl Snapshot {
                     code: "starting".to_owned(),
                     text: "The desk has not finished starting.".to_owned(),
                     since_ns: started_ns,
+                    command: None,
                 }],
                 ..Health::default()
             },
@@ -142,6 +145,7 @@ impl Snapshot {
             .len()
             .saturating_sub(EQUITY_POINTS);
         self.account.equity_history.drain(..surplus);
+        self.health.reasons.truncate(REASONS);
         self.fills.truncate(FILLS);
         self.decisions.truncate(DECISIONS);
         self.gaps.truncate(GAPS);
@@ -186,11 +190,12 @@ impl Snapshot {
 pub struct Health {
     /// Recovery is over and the desk takes events.
     pub ready: bool,
-    /// The portfolio is halted: no order that adds risk is sent until an operator resumes it.
+    /// The portfolio is halted: no order that adds risk is sent until an operator resumes it. A venue
+    /// or an instrument that is halted is among the reasons; the rest still trades.
     pub halted: bool,
     /// Market data is too old or too broken to decide on.
     pub stale: bool,
-    /// Why any of the three is not as it should be.
+    /// Why any of the three is not as it should be, and everything that is restricted.
     pub reasons: Vec<Reason>,
 }
 
@@ -203,6 +208,8 @@ pub struct Reason {
     pub text: String,
     /// Since when, unix nanoseconds.
     pub since_ns: u64,
+    /// The exact command that ends it, where one does.
+    pub command: Option<String>,
 }
 
 /// Money. All amounts are in `currency`.

@@ -1,5 +1,7 @@
 //! The page over a real loopback socket.
 
+mod trading;
+
 use super::{snapshot::*, *};
 use std::net::SocketAddr;
 use tokio::{
@@ -350,7 +352,7 @@ async fn the_overview_shows_what_it_must() {
     let body = fetch(b.at, "/").await.body;
     for wanted in [
         "PAPER",
-        "running",
+        "halted in part",
         "data-part=\"chart\"",
         "<path class=\"line\" d=\"M",
         "High-water mark",
@@ -363,6 +365,7 @@ async fn the_overview_shows_what_it_must() {
         "adds up",
         "tickerml-edge resume --instrument &#39;kraken ETH/USD&#39;",
         "denied",
+        "maker</span>",
         "connection reset by peer; next try in 8 s",
         "To clear:",
         "http-equiv=\"refresh\"",
@@ -371,11 +374,14 @@ async fn the_overview_shows_what_it_must() {
     ] {
         assert!(body.contains(wanted), "the overview lacks {wanted}");
     }
-    assert!(
-        body.len() < 100_000,
-        "{} bytes is too much for a phone",
-        body.len()
-    );
+    for view in View::ALL {
+        let bytes = fetch(b.at, view.path()).await.body.len();
+        let path = view.path();
+        assert!(
+            bytes < 100_000,
+            "{path}: {bytes} bytes is too much for a phone"
+        );
+    }
 }
 
 #[tokio::test]
@@ -405,6 +411,7 @@ async fn health_says_no_when_halted_stale_or_silent() {
         code: "drawdown".to_owned(),
         text: "too deep".to_owned(),
         since_ns: 5,
+        command: Some("tickerml-edge resume --reason '…'".to_owned()),
     };
     for (halted, stale) in [(true, false), (false, true)] {
         let mut s = Snapshot::demo(1);
@@ -412,8 +419,10 @@ async fn health_says_no_when_halted_stale_or_silent() {
             ready: true,
             halted,
             stale,
-            reasons: vec![reason()],
+            reasons: vec![reason(); 500],
         };
+        s.bound();
+        assert_eq!(s.health.reasons.len(), REASONS, "bounded");
         b.desk.send_replace(Arc::new(s));
         let answer = fetch(b.at, "/health").await;
         assert_eq!(answer.status, 503);
@@ -429,6 +438,10 @@ async fn health_says_no_when_halted_stale_or_silent() {
         assert!(
             page.contains(if halted { "HALTED" } else { "STALE" }) && page.contains("too deep")
         );
+        let banner = page.split("data-part=\"account\"").next().unwrap();
+        assert!(banner.contains("To clear: <code>tickerml-edge resume"));
+        assert_eq!(banner.matches("too deep").count(), 4, "the rest is a link");
+        assert!(banner.contains(">12 more</a>"));
     }
     b.desk.send_replace(Arc::new(Snapshot::demo(1)));
     assert_eq!(fetch(b.at, "/health").await.status, 200);
@@ -586,103 +599,6 @@ async fn the_page_outlives_the_desk() {
 }
 
 #[tokio::test]
-async fn the_page_of_trading_shows_what_it_must() {
-    let b = bench(Snapshot::demo(1)).await;
-    let body = fetch(b.at, "/trading").await.body;
-    for wanted in [
-        "post-only",
-        "partially filled",
-        "cancel asked",
-        "for stop-loss",
-        "synthetic book",
-        "est. 1.104 of 2.5",
-        "<rect class=\"range\"",
-        "joined behind ",
-        "toxic",
-        "811 as maker, 1,204 as taker, 97 toxic, 12 against a synthetic book",
-        "sum of the effects +61.34 = profit of the ledger +61.34",
-        "By reason of the order",
-        "Sharpe",
-        "not enough data yet",
-        "11\u{a0}h 26\u{a0}min",
-        "explained by what travels",
-        "1\u{a0}h 56\u{a0}min",
-        "64.8\u{a0}ms",
-        "risk-averse",
-        "<details><summary><h2 id=\"h-paper\">",
-        "<details open><summary><h2 id=\"h-fills\">",
-    ] {
-        assert!(body.contains(wanted), "the page of trading lacks {wanted}");
-    }
-    // Every fill shows its split, its fee and what the market did 1, 5 and 30 s later.
-    let fills = body.split("data-part=\"fills\"").nth(1).unwrap();
-    let row = fills.split("<tr>").nth(2).unwrap();
-    let row = row.split("</tr>").next().unwrap();
-    for label in [
-        "Fee",
-        "Latency",
-        "Queue",
-        "Spread",
-        "Impact",
-        "Against it after 1 s",
-        "5 s",
-        "30 s, bps",
-    ] {
-        let cell = row.split(&format!("data-label=\"{label}\">")).nth(1);
-        assert!(cell.is_some(), "a fill has no {label}");
-    }
-    assert!(
-        row.contains("data-label=\"30 s, bps\">—"),
-        "the newest fill is younger than 30 s"
-    );
-}
-
-#[tokio::test]
-async fn a_profit_that_does_not_add_up_is_an_alarm() {
-    let mut s = Snapshot::demo(1);
-    s.attribution.ledger_profit = s.attribution.ledger_profit.map(|v| v + 0.000_000_01);
-    let b = bench(s).await;
-    for path in ["/", "/trading"] {
-        let body = fetch(b.at, path).await.body;
-        assert!(body.contains("role=\"alert\""), "{path}");
-        assert!(body.contains("does not add up") && !body.contains(">adds up"));
-        let both = "+61.34000000 ≠ profit of the ledger +61.34000001";
-        assert!(body.contains(both), "{path} shows both numbers");
-    }
-    let metrics = fetch(b.at, "/metrics").await.body;
-    let line = "\ntickerml_attribution_difference -0.0000000";
-    assert!(metrics.contains(line), "the difference is a metric");
-}
-
-#[tokio::test]
-async fn the_page_of_risk_puts_first_what_is_tripped() {
-    let b = bench(Snapshot::demo(1)).await;
-    let body = fetch(b.at, "/risk").await.body;
-    let limits = body.split("data-part=\"limits\"").nth(1).unwrap();
-    let rows: Vec<&str> = limits.split("<tr>").skip(2).collect();
-    assert_eq!(rows.len(), 16);
-    let tripped: Vec<bool> = rows.iter().map(|row| row.contains("tripped")).collect();
-    assert_eq!(tripped.iter().filter(|t| **t).count(), 3);
-    assert!(tripped.is_sorted_by(|a, b| a >= b), "{tripped:?}");
-    assert!(rows[0].contains("≥") != rows[0].contains("≤"));
-    for wanted in [
-        "halted",
-        "reducing",
-        "until <time",
-        "7 active",
-        "Head-room",
-        "\u{2212}1.4\u{a0}bps",
-        "≥\u{a0}0.55",
-        "not known yet",
-        "2 of 5",
-        "position_cap",
-        "The spread is too wide",
-    ] {
-        assert!(body.contains(wanted), "the page of risk lacks {wanted}");
-    }
-}
-
-#[tokio::test]
 async fn the_json_has_every_field() {
     let b = bench(Snapshot::demo(1)).await;
     let body = fetch(b.at, "/api/v1/status").await.body;
@@ -730,11 +646,14 @@ async fn the_json_has_every_field() {
         ),
         (
             "/risk/limits/0",
-            "code name scope value limit unit bound tripped",
+            "code key name scope value limit unit bound tripped",
         ),
         ("/risk/violations", "recent count most window_s total"),
         ("/risk/violations/recent/0", "ns code scope text"),
-        ("/risk/denials/0", "ns instrument venue code text"),
+        (
+            "/risk/denials/0",
+            "ns since_ns count instrument venue code text",
+        ),
         ("/risk/denial_counts/0", "code count"),
         ("/reconciliation", "checked_ns checks differences"),
         (

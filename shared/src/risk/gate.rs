@@ -201,6 +201,8 @@ pub struct Row {
     pub limit: i64,
     /// How much is left; negative beyond the limit.
     pub headroom: i64,
+    /// The value may not fall below the limit; otherwise it may not exceed it.
+    pub floor: bool,
     /// Whether it is reached.
     pub standing: Standing,
 }
@@ -219,6 +221,26 @@ struct Violation {
     denial: Denial,
     /// Of which instrument, sector, group or venue, so that a lasting one counts once.
     key: u16,
+}
+
+impl Violation {
+    /// Of what it is: what its key counts follows from the denial.
+    fn subject(&self) -> Subject {
+        let venue = || Venue::ALL.get(usize::from(self.key)).copied();
+        let scope = match self.denial {
+            Denial::SectorCap => return Subject::Sector(usize::from(self.key)),
+            Denial::CorrelatedCap => return Subject::Group(InstrumentId(self.key)),
+            Denial::PositionCap
+            | Denial::CrashHour
+            | Denial::CrashFast
+            | Denial::Reconciliation => Scope::Instrument(InstrumentId(self.key)),
+            Denial::Latency | Denial::ErrorRate | Denial::ClockOffset => {
+                venue().map_or(Scope::Portfolio, Scope::Venue)
+            }
+            _ => Scope::Portfolio,
+        };
+        Subject::Scope(scope)
+    }
 }
 
 /// What was asked for and has not come back. It is not part of the stored state, and nothing but
@@ -652,13 +674,16 @@ impl Gate {
         i64::try_from(recent.count()).unwrap_or(i64::MAX)
     }
 
-    /// The violations within the window: when, and what; newest first.
-    pub fn recent_violations(&self, at: Time) -> impl Iterator<Item = (Time, Denial)> + '_ {
+    /// The violations within the window: when, what, and of what; newest first.
+    pub fn recent_violations(
+        &self,
+        at: Time,
+    ) -> impl Iterator<Item = (Time, Denial, Subject)> + '_ {
         let window = self.limits.emergency_window_s.saturating_mul(SECOND);
         let recent = self.violations.iter().rev();
         recent
             .filter(move |violation| at.since(violation.at) < window)
-            .map(|violation| (violation.at, violation.denial))
+            .map(|violation| (violation.at, violation.denial, violation.subject()))
     }
 
     /// Violations so far.

@@ -68,6 +68,7 @@ fn row(
         value,
         limit,
         headroom: saturate(left),
+        floor: binds == Binds::Below,
         standing: match (tripped, close) {
             (true, _) => Standing::Tripped,
             (false, true) => Standing::Warning,

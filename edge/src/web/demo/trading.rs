@@ -286,6 +286,8 @@ pub(super) fn risk(now: u64) -> Risk {
     };
     let denial = |ago: u64, (instrument, venue): (&str, &str), code: &str, text: &str| Denial {
         ns: minute - ago * SECOND,
+        since_ns: minute - (ago + ago / 3) * SECOND,
+        count: 1 + ago / 3,
         instrument: instrument.to_owned(),
         venue: venue.to_owned(),
         code: code.to_owned(),
@@ -408,6 +410,7 @@ fn limits() -> Vec<Limit> {
         .iter()
         .map(|&(code, name, scope, value, limit, unit)| Limit {
             code: code.to_owned(),
+            key: format!("{code}_limit"),
             name: name.to_owned(),
             scope: scope.to_owned(),
             value,
@@ -430,6 +433,7 @@ fn limits() -> Vec<Limit> {
     ] {
         limits.push(Limit {
             code: code.to_owned(),
+            key: format!("{code}_least"),
             name: name.to_owned(),
             scope: scope.to_owned(),
             value: Some(value),

@@ -143,15 +143,13 @@ impl Section {
 }
 
 const OVERVIEW: &[Section] = &[
-    section(
-        "restrictions",
-        "Halts and restrictions",
-        "w12",
-        risk::restrictions,
-    ),
+    section("restrictions", "Halts and restrictions", "w12", |h, s| {
+        trading::reconciliation_alarm(h, s);
+        risk::restrictions(h, s);
+    }),
     section("feeds", "Feeds", "w12", market::feeds),
-    section("positions", "Positions", "w5", money::positions),
-    section("orders", "Orders", "w7", trading::last_orders),
+    section("positions", "Positions", "w6", money::positions),
+    section("orders", "Orders", "w6", trading::last_orders),
     section(
         "sources",
         "Where the profit came from",

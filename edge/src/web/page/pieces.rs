@@ -2,7 +2,7 @@
 
 use crate::web::{
     html::{Html, UNKNOWN, clock, duration, duration_s, put, signed, stamp},
-    snapshot::Snapshot,
+    snapshot::{Scope, Snapshot, TradingState},
 };
 use std::fmt::Display;
 
@@ -29,14 +29,25 @@ impl Tone {
     }
 }
 
-/// The state of the whole edge in one word.
+/// Reasons in the banner; the overview and the page of risk have all that is restricted.
+const REASONS: usize = 4;
+
+/// The state of the whole edge in one word, or a few where only a part is restricted.
 pub(super) fn state(s: &Snapshot, silent_s: u64) -> (Tone, &'static str) {
+    let all = |x: &&Scope| x.scope == "portfolio";
+    let portfolio = s.risk.restricted().find(all).map(|x| x.state);
+    let strictest = s.risk.restricted().map(|x| x.state).max();
     match &s.health {
         _ if silent_s > 0 => (Tone::Bad, "silent"),
         h if h.halted => (Tone::Bad, "halted"),
         h if !h.ready => (Tone::Idle, "starting"),
         h if h.stale => (Tone::Warn, "stale"),
-        _ => (Tone::Good, "running"),
+        _ => match (portfolio, strictest) {
+            (Some(TradingState::Reducing), _) => (Tone::Warn, "reducing"),
+            (_, Some(TradingState::Halted)) => (Tone::Warn, "halted in part"),
+            (_, Some(TradingState::Reducing)) => (Tone::Warn, "reducing in part"),
+            _ => (Tone::Good, "running"),
+        },
     }
 }
 
@@ -52,10 +63,18 @@ pub(super) fn mode(h: &mut Html, s: &Snapshot, silent_s: u64) {
             put!(h; "<li>The desk publishes nothing. What is shown may no longer be true. "
                 r#"<small aria-hidden="true">for "# (duration_s(silent_s)) "</small></li>");
         }
-        for reason in &s.health.reasons {
+        for reason in s.health.reasons.iter().take(REASONS) {
             put!(h; "<li>" (&reason.text) " <small>since " [time(h, reason.since_ns, s.now_ns)]
                 r#"<span aria-hidden="true">, for "# (since_s(s, reason.since_ns))
-                "</span></small></li>");
+                "</span></small>");
+            if let Some(command) = &reason.command {
+                put!(h; r#" <span class="clear">To clear: <code>"# (command) "</code></span>");
+            }
+            put!(h; "</li>");
+        }
+        let more = s.health.reasons.len().saturating_sub(REASONS);
+        if more > 0 {
+            put!(h; r#"<li><a href="/risk">"# (more) " more</a></li>");
         }
         put!(h; "</ul>");
     }

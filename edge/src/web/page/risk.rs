@@ -2,11 +2,11 @@
 
 use super::{
     pieces::{Tone, badge, dash, full, more, or_dash, pair, since_s, time, until_s},
-    table::{Col, Row, Shape, number, table, text, wide},
+    table::{Col, Row, Shape, number, table, wide},
 };
 use crate::web::{
     chart,
-    html::{Html, duration_s, int, plain, put, with_unit},
+    html::{Html, duration_s, int, money, plain, put, with_unit},
     snapshot::{Bound, DENIALS, LIMITS, Limit, Scope, Snapshot, TradingState},
 };
 
@@ -41,7 +41,7 @@ pub(super) fn restrictions(h: &mut Html, s: &Snapshot) {
 }
 
 fn restriction(h: &mut Html, s: &Snapshot, x: &Scope) {
-    put!(h; "<li><p>" [badge(h, tone(x.state), x.state.name())] " <strong>" (&x.scope) " " (&x.what)
+    put!(h; "<li><p>" [badge(h, tone(x.state), x.state.name())] " <strong>" [scope(h, x)]
         "</strong></p><p>" (or_dash(&x.cause)));
     if !x.code.is_empty() {
         put!(h; " <code>" (&x.code) "</code>");
@@ -59,6 +59,14 @@ fn restriction(h: &mut Html, s: &Snapshot, x: &Scope) {
         put!(h; " <code>" (command) "</code>");
     }
     put!(h; "</p></li>");
+}
+
+/// A scope's kind and which one; there is only one portfolio.
+fn scope(h: &mut Html, x: &Scope) {
+    put!(h; (&x.scope));
+    if x.what != x.scope {
+        put!(h; " " (&x.what));
+    }
 }
 
 fn tone(state: TradingState) -> Tone {
@@ -80,14 +88,14 @@ pub(super) fn scopes(h: &mut Html, s: &Snapshot) {
     }
     put!(h; "<details><summary>" (active.len()) r#" active</summary><ul class="names">"#);
     for x in active {
-        put!(h; "<li>" [badge(h, Tone::Good, "active")] " " (&x.scope) " " (&x.what) "</li>");
+        put!(h; "<li>" [badge(h, Tone::Good, "active")] " " [scope(h, x)] "</li>");
     }
     put!(h; "</ul></details>");
 }
 
 /// The limits that are nearest to being reached.
 pub(super) fn nearest(h: &mut Html, s: &Snapshot) {
-    const COLS: &[Col] = &[text("Limit"), wide("Used")];
+    const COLS: &[Col] = &[wide("Limit"), wide("Used")];
     let limits = &s.risk.limits;
     let shown = &limits[..limits.len().min(NEAREST)];
     table(
@@ -108,7 +116,7 @@ pub(super) fn nearest(h: &mut Html, s: &Snapshot) {
 /// Every limit, the tripped ones first.
 pub(super) fn limits(h: &mut Html, s: &Snapshot) {
     const COLS: &[Col] = &[
-        text("Limit"),
+        wide("Limit"),
         number("Now"),
         number("Allowed"),
         number("Head-room"),
@@ -127,24 +135,42 @@ pub(super) fn limits(h: &mut Html, s: &Snapshot) {
 }
 
 fn limit(r: &mut Row<'_>, x: &Limit) {
-    let amount = |value| with_unit(plain(value), &x.unit);
-    r.with(|h| put!(h; [pair(h, &x.name, &x.scope)] " <small><code>" (or_dash(&x.code)) "</code></small>"));
+    let amount = |value| with_unit(figure(value, &x.unit), &x.unit);
+    let bound = match x.unit.as_str() {
+        "USD" => money(Some(x.limit)),
+        _ => plain(Some(x.limit)),
+    };
+    r.with(|h| {
+        put!(h; (or_dash(&x.name)) r#" <span class="quiet of">"# (&x.scope) "</span> <small>");
+        if !x.key.is_empty() {
+            put!(h; "<code>" (&x.key) "</code> ");
+        }
+        put!(h; "<code>" (or_dash(&x.code)) "</code></small>");
+    });
     r.cell(amount(x.value));
     r.with(|h| {
         let sign = match x.bound {
             Bound::Most => "≤\u{a0}",
             Bound::Least => "≥\u{a0}",
         };
-        put!(h; (sign) (amount(Some(x.limit))));
+        put!(h; (sign) (with_unit(bound, &x.unit)));
     });
     r.cell(amount(x.head_room()));
     r.with(|h| used(h, x));
 }
 
+/// Money and percentages have two decimals, everything else what it needs.
+fn figure(value: Option<f64>, unit: &str) -> String {
+    match unit {
+        "USD" | "%" => money(value),
+        _ => plain(value),
+    }
+}
+
 /// How much of a limit is used: a bar, a percentage, and whether it is tripped.
 fn used(h: &mut Html, x: &Limit) {
     let share = x.used();
-    chart::used(h, share, x.tripped);
+    put!(h; r#"<span class="nowrap">"# [chart::used(h, share, x.tripped)]);
     match share {
         // What is far beyond a limit is not more precise for being written out.
         Some(share) if share >= 10.0 => put!(h; "over 999\u{a0}%"),
@@ -152,6 +178,7 @@ fn used(h: &mut Html, x: &Limit) {
         None if x.value.is_none() => put!(h; r#"<span class="quiet">not known yet</span>"#),
         None => {}
     }
+    put!(h; "</span>");
     if x.tripped {
         put!(h; " " [badge(h, Tone::Bad, "tripped")]);
     } else if share.is_some_and(|share| share >= 0.8) {
@@ -186,7 +213,7 @@ pub(super) fn violations(h: &mut Html, s: &Snapshot) {
     put!(h; "</ul>");
 }
 
-/// The last denials.
+/// The last runs of denials.
 pub(super) fn denials(h: &mut Html, s: &Snapshot) {
     if s.risk.denials.is_empty() {
         put!(h; r#"<p class="none">Nothing was denied.</p>"#);
@@ -195,7 +222,12 @@ pub(super) fn denials(h: &mut Html, s: &Snapshot) {
     put!(h; r#"<ul class="events">"#);
     for x in s.risk.denials.iter().take(DENIALS) {
         put!(h; "<li>" [time(h, x.ns, s.now_ns)] " <span>" [pair(h, &x.instrument, &x.venue)] ": "
-            (&x.text) " <code>" (&x.code) "</code></span></li>");
+            (&x.text) " <code>" (&x.code) "</code>");
+        if x.count > 1 {
+            put!(h; r#" <span class="quiet nowrap">"# (int(x.count)) " times since "
+                [time(h, x.since_ns, s.now_ns)] "</span>");
+        }
+        put!(h; "</span></li>");
     }
     put!(h; "</ul>");
 }

@@ -24,8 +24,7 @@ const RECENT_FILLS: usize = 8;
 pub(super) fn last_orders(h: &mut Html, s: &Snapshot) {
     const COLS: &[Col] = &[
         text("Instrument"),
-        text("Order"),
-        wide("State"),
+        wide("Order"),
         number("Left"),
         number("Price"),
         wide("Queue ahead"),
@@ -40,8 +39,10 @@ pub(super) fn last_orders(h: &mut Html, s: &Snapshot) {
         "No working orders.",
         |r, o| {
             r.with(|h| pair(h, &o.instrument, &o.venue));
-            r.with(|h| kind(h, o));
-            r.with(|h| put!(h; (or_dash(&o.state)) [order_flags(h, o)]));
+            r.with(|h| {
+                put!(h; [kind(h, o)] r#" <span class="nowrap">"# (or_dash(&o.state)) "</span>"
+                    [order_flags(h, o)]);
+            });
             r.cell(exact(&o.left));
             r.cell(o.price.as_deref().map_or_else(dash, exact));
             r.with(|h| queue(h, o.queue.as_ref(), false));
@@ -135,9 +136,8 @@ pub(super) fn last_fills(h: &mut Html, s: &Snapshot) {
         text("Side"),
         number("Quantity"),
         number("Price"),
-        text("Role"),
         number("Fee"),
-        number("Slippage"),
+        number("Slippage, bps"),
         wide("Reason"),
     ];
     let shown = &s.fills[..s.fills.len().min(RECENT_FILLS)];
@@ -151,12 +151,11 @@ pub(super) fn last_fills(h: &mut Html, s: &Snapshot) {
         |r, f| {
             r.with(|h| time(h, f.ns, s.now_ns));
             r.with(|h| pair(h, &f.instrument, &f.venue));
-            r.with(|h| side(h, &f.side));
+            r.with(|h| put!(h; [side(h, &f.side)] " " [role(h, f)]));
             r.cell(exact(&f.qty));
             r.cell(exact(&f.price));
-            r.cell(role(f));
             r.cell(fixed(Some(f.fee), 4));
-            r.cell(with_unit(signed(f.slippage_bps, 1), "bps"));
+            r.cell(signed(f.slippage_bps, 1));
             r.with(|h| put!(h; (or_dash(&f.reason)) [fill_flags(h, f)]));
         },
     );
@@ -171,18 +170,16 @@ pub(super) fn fills(h: &mut Html, s: &Snapshot) {
         text("Side"),
         number("Quantity"),
         number("Price"),
-        text("Role"),
         number("Fee"),
         number("Latency"),
         number("Queue"),
         number("Spread"),
         number("Impact"),
         number("Slippage, bps"),
-        number("Against it after 1 s"),
+        number("Against it, bps: 1 s"),
         number("5 s"),
-        number("30 s, bps"),
-        wide("Marks"),
-        text("Reason"),
+        number("30 s"),
+        wide("Reason and marks"),
     ];
     let c = &s.fill_counts;
     if *c != FillCounts::default() {
@@ -202,10 +199,9 @@ pub(super) fn fills(h: &mut Html, s: &Snapshot) {
         |r, f| {
             r.with(|h| time(h, f.ns, s.now_ns));
             r.with(|h| pair(h, &f.instrument, &f.venue));
-            r.with(|h| side(h, &f.side));
+            r.with(|h| put!(h; [side(h, &f.side)] " " [role(h, f)]));
             r.cell(exact(&f.qty));
             r.cell(exact(&f.price));
-            r.cell(role(f));
             r.cell(fixed(Some(f.fee), 4));
             let split = f.split.as_ref();
             for part in [
@@ -220,14 +216,13 @@ pub(super) fn fills(h: &mut Html, s: &Snapshot) {
             for adverse in f.toxicity.adverse_bps {
                 r.cell(signed(adverse, 1));
             }
-            r.with(|h| marks(h, f));
-            r.cell(or_dash(&f.reason));
+            r.with(|h| put!(h; (or_dash(&f.reason)) [marks(h, f)]));
         },
     );
 }
 
-fn role(f: &Fill) -> &'static str {
-    if f.maker { "maker" } else { "taker" }
+fn role(h: &mut Html, f: &Fill) {
+    put!(h; r#"<span class="quiet">"# (if f.maker { "maker" } else { "taker" }) "</span>");
 }
 
 fn fill_flags(h: &mut Html, f: &Fill) {
@@ -246,14 +241,9 @@ fn fill_flags(h: &mut Html, f: &Fill) {
 /// Whether the fill is toxic, its place when it joined, and what is doubtful about it.
 fn marks(h: &mut Html, f: &Fill) {
     let behind = f.toxicity.joined_behind;
-    let plain = !f.toxicity.toxic && !f.spanned_gap && !f.synthetic;
-    if plain && behind == 0 {
-        put!(h; r#"<span class="quiet">none</span>"#);
-        return;
-    }
     put!(h; [fill_flags(h, f)]);
     if behind > 0 {
-        put!(h; r#" <span class="quiet nowrap">joined behind "# (behind)
+        put!(h; r#" <span class="quiet nowrap">behind "# (behind)
             (if behind == 1 { " order" } else { " orders" }) "</span>");
     }
 }
@@ -287,6 +277,21 @@ pub(super) fn funding(h: &mut Html, s: &Snapshot) {
             r.cell(fixed(Some(f.paid), 4));
         },
     );
+}
+
+/// A line of alarm where a venue's statement differs from what is held here and nothing on its way
+/// explains it; nothing otherwise.
+pub(super) fn reconciliation_alarm(h: &mut Html, s: &Snapshot) {
+    let mut faults = s.reconciliation.differences.iter().filter(|d| !d.explained);
+    let Some(first) = faults.next() else { return };
+    put!(h; r#"<p class="check" role="alert">"# [badge(h, Tone::Bad, "does not reconcile")] " "
+        [pair(h, &first.what, &first.venue)] ": ours " (or_dash(&first.ours)) ", the venue’s "
+        (or_dash(&first.theirs)));
+    let more = faults.count();
+    if more > 0 {
+        put!(h; ", and " (more) " more");
+    }
+    put!(h; r#". <a href="/trading">Reconciliation</a></p>"#);
 }
 
 /// The last comparison with the venues, and where they differ.

@@ -11,7 +11,7 @@ pub struct Risk {
     pub limits: Vec<Limit>,
     /// Violations of limits.
     pub violations: Violations,
-    /// The last denials, newest first.
+    /// The last runs of denials, newest first.
     pub denials: Vec<Denial>,
     /// Denials since start by code.
     pub denial_counts: Vec<DenialCount>,
@@ -93,7 +93,9 @@ pub enum Bound {
 pub struct Limit {
     /// A stable code.
     pub code: String,
-    /// What is limited, in a few words.
+    /// Its name in the configuration; empty where it has none.
+    pub key: String,
+    /// What is limited, for people.
     pub name: String,
     /// Of what: `portfolio`, a venue, an instrument. Code and scope together are unique.
     pub scope: String,
@@ -160,11 +162,15 @@ pub struct Violation {
     pub text: String,
 }
 
-/// One order that risk refused.
+/// A run of orders of one instrument that risk refused for one cause.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Denial {
-    /// When, unix nanoseconds.
+    /// The last one, unix nanoseconds.
     pub ns: u64,
+    /// The first one, unix nanoseconds.
+    pub since_ns: u64,
+    /// How many.
+    pub count: u64,
     /// Instrument.
     pub instrument: String,
     /// Venue.

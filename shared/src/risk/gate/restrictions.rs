@@ -69,6 +69,11 @@ fn venues_are_restricted_for_a_while() {
             1,
             "a breaker that trips is a violation"
         );
+        let (_, what, subject) = world.gate.recent_violations(world.at).next().expect("one");
+        assert_eq!(
+            (what.code(), subject),
+            (cause.code(), Subject::Scope(restriction.scope))
+        );
     }
     let mut world = World::plain();
     world.gate.health(

@@ -362,6 +362,11 @@ fn every_cap_cuts_then_denies() {
         assert_eq!(world.buy(BTC), Err(denial));
         assert_eq!(world.buy(BTC), Err(denial));
         assert_eq!(world.gate.violations(world.at), 1, "{denial:?} once");
+        let (_, what, subject) = world.gate.recent_violations(world.at).next().expect("one");
+        let row = world.gate.table(&world.account());
+        let same = |row: &&Row| row.code == denial.code() && row.subject == subject;
+        assert_eq!(what, denial);
+        assert!(row.iter().any(|row| same(&row)), "{subject:?} has a row");
         world.tripped(denial, name);
     };
     let wide = |limits: &mut Limits| {
@@ -506,6 +511,11 @@ fn market_conditions_stop_new_risk() {
     world.see(BTC, |seen| seen.ask_depth = Cash(1_000 * USD - 1));
     assert_eq!(world.buy(BTC), Err(Denial::ThinBook));
     world.tripped(Denial::ThinBook, "min_depth");
+    world.see(BTC, |seen| seen.ask_depth = Cash(1_000 * USD));
+    let row = world.row("R17-thin-book");
+    assert_eq!((row.value, row.headroom, row.floor), (row.limit, 0, true));
+    assert_ne!(row.standing, Standing::Tripped, "at the least is enough");
+    assert!(!world.row("R07-wide-spread").floor);
 
     let mut world = World::plain();
     world.see(BTC, |seen| seen.updated = Time(seen.at.0 - 31 * SECONDS));
