@@ -308,3 +308,41 @@ fn average_price(fill: &Fill, instrument: &Instrument) -> Price {
     };
     Price(div_round(scaled, i128::from(fill.qty.0.max(1))))
 }
+
+#[cfg(test)]
+mod tests {
+    use tickerml_shared::attribution::Split;
+    use tickerml_shared::instrument::Venue;
+
+    use super::*;
+
+    #[test]
+    fn a_fill_has_its_limit_or_its_average() {
+        let mut instrument = Instrument::unknown(Venue::Kraken, "SOL/USD").expect("short");
+        (instrument.price_scale, instrument.qty_scale) = (8, 8);
+        instrument.tick = 1_000_000;
+        let mut fill = Fill {
+            side: Side::Buy,
+            qty: Qty(8_826_975),
+            left: Qty(0),
+            // 180.35 times the quantity, cut to the units of cash.
+            notional: Cash(1_591_944_941),
+            worst: Price(18_036_000_000),
+            fee: Cash::ZERO,
+            maker: false,
+            synthetic: false,
+            spanned_gap: false,
+            queue_orders: 0,
+            split: Split::default(),
+        };
+        let text = |fill: &Fill| {
+            let price = fill_price(fill, &instrument);
+            instrument.price_text(price).to_string()
+        };
+        let exact = average_price(&fill, &instrument);
+        assert_ne!(exact, Price(18_035_000_000), "cutting shows in the average");
+        assert_eq!(text(&fill), "180.35");
+        fill.maker = true;
+        assert_eq!(text(&fill), "180.36");
+    }
+}
