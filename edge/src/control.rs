@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 /// Longest command line.
-const MAX_LINE: usize = 64;
+const MAX_LINE: usize = 512;
 /// Longest answer: a snapshot of 64 instruments is well below it.
 const MAX_ANSWER: u64 = 4 << 20;
 /// How long either side waits for the other.

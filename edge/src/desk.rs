@@ -14,6 +14,7 @@ use tickerml_shared::event::{
 };
 use tickerml_shared::instrument::InstrumentId;
 use tickerml_shared::order::{Fill, Order, Reason, Report};
+use tickerml_shared::paper::funding::Missed;
 use tickerml_shared::paper::toxicity;
 use tickerml_shared::risk::denial::Denial;
 use tickerml_shared::synchroniser::{Counts, Synchroniser};
@@ -54,6 +55,8 @@ pub enum Effect {
     },
     /// A durable event was applied.
     Settled(Box<Event>),
+    /// Funding settlements passed unseen.
+    Missed(Missed),
     /// Where the price went after a resting order was hit.
     Toxic(toxicity::Mark),
 }
@@ -219,6 +222,7 @@ impl Desk {
                     fill,
                     reason,
                 }),
+                Output::Missed(missed) => self.effects.push_back(Effect::Missed(missed)),
                 Output::Toxic(mark) => self.effects.push_back(Effect::Toxic(mark)),
                 Output::Step(_) => {}
             }

@@ -400,9 +400,16 @@ fn ask(question: &Ask, running: &Running) -> Result<(), Failure> {
     let config = load(&running.config)?;
     let answer = control::ask(&config.data_dir, question).map_err(Failure::failed)?;
     if running.json && *question != Ask::Status {
-        println!("{}", serde_json::json!({ "state": answer }));
+        print(&serde_json::json!({ "state": answer }).to_string())
     } else {
-        println!("{answer}");
+        print(&answer)
     }
-    Ok(())
+}
+
+/// Prints a line. A reader that has seen enough is no failure.
+fn print(line: &str) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::failed(error)),
+        _ => Ok(()),
+    }
 }

@@ -746,6 +746,7 @@ fn ask_again(
                 | Output::Verdict { .. }
                 | Output::Step(_)
                 | Output::Booked { .. }
+                | Output::Missed(_)
                 | Output::Toxic(_) => {}
             }
         }

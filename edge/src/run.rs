@@ -482,6 +482,19 @@ impl Runner {
                 let what = &setup.instruments[report.instrument.index()];
                 self.recent.fill(what, &report, &fill, reason);
             }
+            Effect::Missed(missed) => {
+                let what = view::name(&setup.instruments[missed.instrument.index()]);
+                let count = missed
+                    .count
+                    .map_or("an unknown number of".to_owned(), |count| count.to_string());
+                let charged = if missed.charged {
+                    "charged at the last rate"
+                } else {
+                    "not charged"
+                };
+                let text = format!("{what}: {count} funding settlements passed unseen, {charged}");
+                self.alarm("warning", "funding-missed", text);
+            }
             Effect::Toxic(mark) => self.recent.toxic(&mark),
         }
     }
@@ -607,21 +620,24 @@ impl Runner {
 
     /// In a few words, whether the desk trades, and if not, why.
     fn state(&self) -> String {
-        let states = self.desk.engine().risk().states();
-        let strictest = states
-            .iter()
-            .filter(|state| state.level > Level::Active)
-            .max_by_key(|state| (state.scope == Scope::Portfolio, state.level));
-        match strictest {
-            None => "trading".to_owned(),
-            Some(state) => {
-                let scope = match state.scope {
-                    Scope::Portfolio => String::new(),
-                    scope => format!("{} ", self.scope_name(scope)),
-                };
-                let level = state.level.name();
-                format!("{scope}{level} ({})", state.cause.code())
-            }
+        let now = clock::now();
+        let states = self.desk.engine().risk().states().iter();
+        let mut states: Vec<_> = states
+            .filter(|state| state.level > Level::Active && state.holds(now))
+            .collect();
+        states.sort_by_key(|state| (state.scope, std::cmp::Reverse(state.level)));
+        let told = states.iter().map(|state| {
+            let scope = match state.scope {
+                Scope::Portfolio => String::new(),
+                scope => format!("{} ", self.scope_name(scope)),
+            };
+            format!("{scope}{} ({})", state.level.name(), state.cause.code())
+        });
+        let told: Vec<String> = told.collect();
+        if told.is_empty() {
+            "trading".to_owned()
+        } else {
+            told.join("; ")
         }
     }
 
@@ -631,23 +647,35 @@ impl Runner {
             return;
         }
         self.next_health = now.plus(HEALTH_EVERY_NS);
+        // One word for each venue, over all its connections.
+        let mut venues: Vec<Health> = Vec::new();
         for (feed, before) in self.feeds.iter().zip(&mut self.measured) {
             let status = feed.status();
-            let round_trip_ns = (status.round_trips > before.round_trips)
-                .then_some(status.round_trip_ns)
-                .flatten();
-            let health = Health {
-                venue: status.venue,
-                round_trip_ns,
-                clock_offset_ns: status.clock_offset_ns(),
-                frames: status.session.frames - before.frames,
-                errors: status.session.parse_errors - before.errors,
-            };
+            let place = venues.iter().position(|known| known.venue == status.venue);
+            let place = place.unwrap_or_else(|| {
+                venues.push(Health {
+                    venue: status.venue,
+                    round_trip_ns: None,
+                    is_new: false,
+                    clock_offset_ns: None,
+                    frames: 0,
+                    errors: 0,
+                });
+                venues.len() - 1
+            });
+            let health = &mut venues[place];
+            health.round_trip_ns = health.round_trip_ns.max(status.round_trip_ns);
+            health.is_new |= status.round_trips > before.round_trips;
+            health.clock_offset_ns = status.clock_offset_ns().or(health.clock_offset_ns);
+            health.frames += status.session.frames - before.frames;
+            health.errors += status.session.parse_errors - before.errors;
             *before = Measured {
                 round_trips: status.round_trips,
                 frames: status.session.frames,
                 errors: status.session.parse_errors,
             };
+        }
+        for health in venues {
             self.desk.health(health);
         }
     }

@@ -352,13 +352,15 @@ pub struct Decision {
     pub latency_ns: u64,
 }
 
-/// How a venue's connection does, measured by the shell.
+/// How a venue's connections do, measured by the shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// Whose.
     pub venue: Venue,
-    /// A round trip that was measured since the last event of its kind.
+    /// The newest round trip.
     pub round_trip_ns: Option<u64>,
+    /// It was measured since the last event of its kind.
+    pub is_new: bool,
     /// The venue's clock minus ours.
     pub clock_offset_ns: Option<i64>,
     /// Frames since the last event of its kind.

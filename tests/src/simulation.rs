@@ -385,7 +385,7 @@ impl Simulation {
                     }
                 }
                 Effect::Booked { .. } => self.fills += 1,
-                Effect::Settled(_) | Effect::Toxic(_) => {}
+                Effect::Settled(_) | Effect::Missed(_) | Effect::Toxic(_) => {}
             }
         }
     }

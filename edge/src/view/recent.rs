@@ -138,12 +138,12 @@ impl Recent {
         let share = |ppm: i64| ppm as f64 / PPM as f64;
         let verdict = match verdict {
             Ok(_) => web::Verdict::Allowed,
-            Err(denial @ (Denial::Hold | Denial::AtTarget | Denial::InFlight)) => {
-                web::Verdict::Idle {
-                    code: denial.code().to_owned(),
-                    reason: risk::denial(denial).to_owned(),
-                }
-            }
+            Err(
+                denial @ (Denial::Hold | Denial::AtTarget | Denial::InFlight | Denial::Forbidden),
+            ) => web::Verdict::Idle {
+                code: denial.code().to_owned(),
+                reason: risk::denial(denial).to_owned(),
+            },
             Err(denial) => {
                 self.denied(at, instrument, denial);
                 web::Verdict::Denied {

@@ -28,6 +28,7 @@ use crate::num::Cash;
 use crate::order::{Fill, Order, Orders, Reason, Report};
 use crate::paper::depth::Change;
 use crate::paper::fees::{self, Tier, Volumes};
+use crate::paper::funding::Missed;
 use crate::paper::impact::ImpactTerms;
 use crate::paper::latency::Latency;
 use crate::paper::queue::QueueModel;
@@ -135,6 +136,8 @@ pub enum Output {
     },
     /// A market step for the trainer.
     Step(MarketStep),
+    /// Funding settlements passed unseen.
+    Missed(Missed),
     /// Where the price went after a resting order was hit.
     Toxic(toxicity::Mark),
 }
@@ -275,7 +278,14 @@ impl Engine {
         self.terms = terms.collect();
     }
 
-    /// What was traded at a venue, or the day, may have changed its fees.
+    /// A day left the window that fee tiers count.
+    fn reprice_all(&mut self, at: Time) {
+        for index in 0..self.setup.costs.len() {
+            self.reprice(self.setup.costs[index].0, at);
+        }
+    }
+
+    /// What was traded at a venue may have changed its fees.
     fn reprice(&mut self, venue: Venue, at: Time) {
         let volume = self.state.volumes.trailing(venue, at);
         let tier = fees::tier(&costs(&self.setup, venue).tiers, volume);
@@ -351,8 +361,12 @@ impl Engine {
             "drain the outputs before the next record"
         );
         let (seq, at) = (record.seq, record.at);
+        let new_day = self.state.now.day() != at.day();
         self.state.seq = seq;
         self.state.now = at;
+        if new_day {
+            self.reprice_all(at);
+        }
         // What was on its way when the last process ended met no book.
         if record.event != Event::Start {
             self.arrive(at);
@@ -411,7 +425,7 @@ impl Engine {
     }
 
     fn health(&mut self, health: &Health) {
-        if let Some(round_trip_ns) = health.round_trip_ns {
+        if let Some(round_trip_ns) = health.round_trip_ns.filter(|_| health.is_new) {
             self.state.paper.measured(health.venue, round_trip_ns);
         }
         self.state.risk.health(

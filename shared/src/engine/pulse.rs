@@ -93,8 +93,13 @@ impl Engine {
         }
         for index in 0..self.state.cells.len() {
             let position = self.state.ledger.position(id_of(index)).qty;
-            if let Some(settlement) = self.state.cells[index].schedule.due(at, position) {
+            let schedule = &mut self.state.cells[index].schedule;
+            let (due, missed) = (schedule.due(at, position), schedule.poll_missed());
+            if let Some(settlement) = due {
                 self.emit(Output::Commit(Event::Funded(settlement)));
+            }
+            if let Some(missed) = missed {
+                self.emit(Output::Missed(missed));
             }
         }
     }

@@ -287,7 +287,10 @@ impl Engine {
         let traded = self.state.scorecard.traded(id, strategy, at, fill.notional);
         debug_assert!(traded.is_ok(), "{traded:?}");
         if let Ok(Some(closed)) = tracked {
-            self.state.risk.closed(closed.net);
+            // What an operator has closed says nothing of the policy's luck.
+            if reason != Reason::Flatten {
+                self.state.risk.closed(closed.net);
+            }
             if let Some(trip) = &closed.trip {
                 let scored = self.state.scorecard.closed(trip);
                 debug_assert!(scored.is_ok(), "{scored:?}");

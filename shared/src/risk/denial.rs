@@ -1,7 +1,7 @@
 //! Why an order was not sent: every reason with a code that stays the same for good.
 //!
 //! Which of them are violations: a denial by a cap (R08, R11 to R16) while the account is beyond that
-//! cap by more than is tolerated, and a breaker that trips (R20 to R31, when its restriction takes
+//! cap by more than is tolerated, and a breaker that trips (R20 to R31 and R39, when its restriction takes
 //! effect). A policy that holds, is unsure, or wants more of what it may have no more of violates
 //! nothing; neither does a market that is stale, wide, thin or near its funding.
 
@@ -91,7 +91,7 @@ pub enum Denial {
 
 impl Denial {
     /// All of them, in order.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::Hold,
         Self::StaleBook,
         Self::Halted,
@@ -128,6 +128,7 @@ impl Denial {
         Self::Emergency,
         Self::NoEdge,
         Self::Unpriced,
+        Self::Reconciliation,
     ];
 
     /// Its code, the same for good.
