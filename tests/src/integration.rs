@@ -8,6 +8,7 @@ mod kill;
 mod power;
 mod simulation;
 mod tidy;
+mod trading;
 
 /// The workspace's root.
 fn root() -> std::path::PathBuf {
