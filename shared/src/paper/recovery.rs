@@ -133,10 +133,24 @@ impl Venue {
         }
     }
 
-    /// A new process: requests on their way are lost, which is answered at once, and answers that were
-    /// told and not heard are told again.
+    /// A new process: requests on their way are lost, which is answered at once. Answers that nobody
+    /// heard are not durable, and they may come from a market that was older than what is durable: of
+    /// an order of which they say that it rests, changed or traded, nothing of that counts, and it is
+    /// void. Those that only say that an order ended are told again.
     pub fn restart(&mut self) {
         self.post.told = 0;
+        while let Some(report) = self.unsettled() {
+            let (order, instrument, number) = (report.order, report.instrument, report.number);
+            self.take_back(order, number);
+            if let Some(place) = self.find(order, instrument) {
+                self.shelf(instrument).resting.remove(place);
+            }
+            let void = Report {
+                outcome: Outcome::Void(VoidCause::Restart),
+                ..report
+            };
+            self.post.send(report.executed, void);
+        }
         for inbound in core::mem::take(&mut self.inbound) {
             let (order, instrument) = (inbound.request.order(), inbound.request.instrument());
             let (number, outcome) = match inbound.request {
@@ -155,6 +169,21 @@ impl Venue {
             };
             self.post.send(inbound.sent, report);
         }
+    }
+
+    /// The first report that nobody heard about an order of which one that nobody heard says that it
+    /// rests, changed or traded.
+    fn unsettled(&self) -> Option<Report> {
+        let mut reports = self.post.answers.iter().map(|answer| answer.report);
+        let settles = |report: &Report| {
+            let lives = matches!(
+                report.outcome,
+                Outcome::Acked | Outcome::Filled(_) | Outcome::Replaced { .. }
+            );
+            lives && report.number > 0
+        };
+        let order = reports.clone().find(settles)?.order;
+        reports.find(|report| report.order == order && report.number > 0)
     }
 
     /// Every instrument in which something traded, and how much on balance.
