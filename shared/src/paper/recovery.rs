@@ -26,12 +26,16 @@ impl Venue {
             }
             // No report about an order.
             _ if report.number == 0 => return,
-            Some(_) => self.take_back(report.order, report.number),
+            Some(_) => {
+                let void = self.take_back(report.order, report.number);
+                self.catch_up(report, void);
+                return;
+            }
             // It was heard before.
             None if report.number <= self.last_number(report) => return,
             None => {}
         }
-        self.catch_up(report);
+        self.catch_up(report, false);
     }
 
     fn forget(&mut self, place: usize) -> Option<Report> {
@@ -49,22 +53,27 @@ impl Venue {
         }
     }
 
-    /// Forgets the answers about an order from a number on, and what they say traded.
-    fn take_back(&mut self, order: OrderId, number: u32) {
+    /// Forgets the answers about an order from a number on, and what they say traded. `true` when the
+    /// order was to be void by one of them.
+    fn take_back(&mut self, order: OrderId, number: u32) -> bool {
+        let mut void = false;
         for place in (0..self.post.answers.len()).rev() {
             let report = self.post.answers[place].report;
             if report.order != order || report.number < number {
                 continue;
             }
             self.forget(place);
+            void |= matches!(report.outcome, Outcome::Void(_));
             if let Outcome::Filled(fill) = report.outcome {
                 self.shelf(report.instrument).position.0 -= signed(&fill);
             }
         }
+        void
     }
 
-    /// The order is as a report says, which is newer than what is known here.
-    fn catch_up(&mut self, report: &Report) {
+    /// The order is as a report says, which is newer than what is known here. `void`: nobody knew its
+    /// terms before either, and it was to be void.
+    fn catch_up(&mut self, report: &Report, void: bool) {
         let (order, instrument, number) = (report.order, report.instrument, report.number);
         if let Outcome::Filled(fill) = &report.outcome {
             self.shelf(instrument).position.0 += signed(fill);
@@ -76,7 +85,8 @@ impl Venue {
         } else {
             self.post.remember(order, number);
             // It is open by the report and nobody here knows its terms.
-            if !ends(&report.outcome) && !matches!(report.outcome, Outcome::Unchanged(_)) {
+            let unchanged = matches!(report.outcome, Outcome::Unchanged(_));
+            if !ends(&report.outcome) && (void || !unchanged) {
                 let lost = Report {
                     number: number + 1,
                     outcome: Outcome::Void(VoidCause::Restart),
