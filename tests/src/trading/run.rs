@@ -6,7 +6,7 @@ use tickerml_shared::action::{Action, Choice};
 use tickerml_shared::engine::{Engine, Output, Setup};
 use tickerml_shared::event::{Decision, Event, GapReason, Record, Side};
 use tickerml_shared::instrument::InstrumentId;
-use tickerml_shared::order::{Fill, Life, Order, OrderId, Reason, Report};
+use tickerml_shared::order::{Fill, Life, Order, OrderId, Outcome, Reason, Report};
 use tickerml_shared::risk::denial::Denial;
 use tickerml_shared::time::{SECONDS, Time};
 
@@ -35,7 +35,6 @@ pub(super) struct Counts {
     pub(super) reducing: u64,
     pub(super) fills: u64,
     pub(super) maker_fills: u64,
-    pub(super) synthetic: u64,
     pub(super) exits: u64,
     pub(super) moved: u64,
     pub(super) crashes: u64,
@@ -55,7 +54,6 @@ impl Counts {
         reducing: 0,
         fills: 0,
         maker_fills: 0,
-        synthetic: 0,
         exits: 0,
         moved: 0,
         crashes: 0,
@@ -75,7 +73,6 @@ impl Counts {
             reducing: self.reducing + other.reducing,
             fills: self.fills + other.fills,
             maker_fills: self.maker_fills + other.maker_fills,
-            synthetic: self.synthetic + other.synthetic,
             exits: self.exits + other.exits,
             moved: self.moved + other.moved,
             crashes: self.crashes + other.crashes,
@@ -96,7 +93,6 @@ impl Counts {
             self.reducing,
             self.fills,
             self.maker_fills,
-            self.synthetic,
             self.exits,
             self.moved,
             self.crashes,
@@ -229,6 +225,8 @@ impl Run {
         self.facts.take(&record.event);
         if let Event::Report(report) = record.event {
             self.reports.push(report);
+            let moved = matches!(report.outcome, Outcome::Replaced { .. });
+            self.counts.moved += u64::from(moved);
         }
         self.durable.push(record.clone());
         record
@@ -301,7 +299,6 @@ impl Run {
                 Output::Booked { fill, reason, .. } => {
                     self.counts.fills += 1;
                     self.counts.maker_fills += u64::from(fill.maker);
-                    self.counts.synthetic += u64::from(fill.synthetic);
                     self.counts.exits += u64::from(reason != Reason::Decision);
                     self.booked.push((reason, fill));
                 }
