@@ -144,6 +144,16 @@ pub enum Request {
         /// What shall be open of it from now on.
         qty: Qty,
     },
+    /// Change the price of what is still open of an order when this reaches the venue, so that what
+    /// trades meanwhile is not ordered again.
+    Move {
+        /// Which.
+        order: OrderId,
+        /// Of which instrument.
+        instrument: InstrumentId,
+        /// Its new limit.
+        price: Price,
+    },
 }
 
 impl Request {
@@ -152,7 +162,9 @@ impl Request {
     pub const fn order(&self) -> OrderId {
         match self {
             Self::New(order) => order.id,
-            Self::Cancel { order, .. } | Self::Replace { order, .. } => *order,
+            Self::Cancel { order, .. } | Self::Replace { order, .. } | Self::Move { order, .. } => {
+                *order
+            }
         }
     }
 
@@ -161,7 +173,9 @@ impl Request {
     pub const fn instrument(&self) -> InstrumentId {
         match self {
             Self::New(order) => order.instrument,
-            Self::Cancel { instrument, .. } | Self::Replace { instrument, .. } => *instrument,
+            Self::Cancel { instrument, .. }
+            | Self::Replace { instrument, .. }
+            | Self::Move { instrument, .. } => *instrument,
         }
     }
 }

@@ -136,25 +136,22 @@ impl Engine {
                 let cell = &self.state.cells[order.instrument.index()];
                 let wanted = self.may_rest(order, at);
                 let tend = tactic.tend(life, cell.touch(), wanted, at);
-                (order.instrument, order.id, life.left(), tend)
+                (order.instrument, order.id, tend)
             })
             .filter(|(.., tend)| *tend != Tend::Leave)
             .collect();
-        for (instrument, order, qty, tend) in tended {
+        for (instrument, order, tend) in tended {
             match tend {
                 Tend::Leave => {}
                 Tend::Cancel => self.cancel(at, instrument, order),
                 Tend::Move(price) => {
                     if self.state.orders.ask(order, Asked::Replace).is_ok() {
-                        self.request(
-                            at,
-                            Request::Replace {
-                                order,
-                                instrument,
-                                price,
-                                qty,
-                            },
-                        );
+                        let moved = Request::Move {
+                            order,
+                            instrument,
+                            price,
+                        };
+                        self.request(at, moved);
                     }
                 }
             }

@@ -165,7 +165,7 @@ impl Venue {
             let (order, instrument) = (inbound.request.order(), inbound.request.instrument());
             let (number, outcome) = match inbound.request {
                 Request::New(_) => (inbound.number + 1, Outcome::Void(VoidCause::Restart)),
-                Request::Cancel { .. } | Request::Replace { .. } => (
+                Request::Cancel { .. } | Request::Replace { .. } | Request::Move { .. } => (
                     self.next_number(order, instrument),
                     Outcome::Unchanged(Reject::Unreachable),
                 ),

@@ -660,6 +660,10 @@ impl Venue {
             (Request::Replace { price, qty, .. }, Some(place)) => {
                 counter.replace(place, price, qty, &moment);
             }
+            (Request::Move { price, .. }, Some(place)) => {
+                let left = counter.shelf.resting[place].left;
+                counter.replace(place, price, left, &moment);
+            }
             (_, None) => {}
         }
     }
