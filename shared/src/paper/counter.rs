@@ -5,7 +5,7 @@ use super::queue::Position;
 use super::venue::{Market, Moment, Post, Resting, Shelf, signed};
 use crate::event::Side;
 use crate::num::{Price, Qty, notional};
-use crate::order::{Expiry, Kind, Order, Outcome, Reject, TimeInForce};
+use crate::order::{Expiry, Kind, Order, Outcome, Reject, TimeInForce, VoidCause};
 use crate::time::Time;
 
 /// An instrument's side of the venue while something happens there.
@@ -66,7 +66,11 @@ impl Counter<'_, '_> {
             TimeInForce::Gtc | TimeInForce::PostOnly
         );
         let rests = limit.is_some() && lives && left.0 > 0;
-        let end = if !matching::well_formed(order.kind, order.qty, market.instrument) {
+        let end = if entry == Entry::Known {
+            // It was accepted once: it cannot be refused now.
+            let full = self.shelf.resting.is_full();
+            full.then_some(Outcome::Void(VoidCause::Restart))
+        } else if !matching::well_formed(order.kind, order.qty, market.instrument) {
             Some(Outcome::Rejected(Reject::Malformed))
         } else if !market.depth.is_live() || (limit.is_none() && best.is_none()) {
             Some(Outcome::Rejected(Reject::NoBook))
