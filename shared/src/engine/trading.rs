@@ -241,14 +241,18 @@ impl Engine {
     /// A report came back, durable: the order's life goes on, and what traded is booked.
     pub(super) fn settle(&mut self, report: &Report, at: Time) {
         let reason = self.reason_of(report);
-        self.state.paper.heard(report);
         match self.state.orders.hear(report) {
-            Heard::Repeated => return,
+            Heard::Repeated => {
+                self.state.paper.heard(report);
+                return;
+            }
             Heard::Impossible => {
+                self.state.paper.heard(report);
                 self.doubt(report.instrument, at);
                 return;
             }
-            Heard::News(_) | Heard::Orphan => {}
+            // What counts here counts there.
+            Heard::News(_) | Heard::Orphan => self.state.paper.heard_news(report),
         }
         if let Outcome::Filled(fill) = &report.outcome {
             self.book_fill(report, fill, reason, at);

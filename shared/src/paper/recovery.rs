@@ -13,6 +13,16 @@ impl Venue {
     /// A report came back as an event, so it is durable: it is not told again. When the order here is
     /// behind what it says, or went another way, the order here gives in.
     pub fn heard(&mut self, report: &Report) {
+        self.learn(report, false);
+    }
+
+    /// The same of a report that is known to be news, whatever number is the newest here: the fold of
+    /// a journal with a hole may have come further here than what was told.
+    pub fn heard_news(&mut self, report: &Report) {
+        self.learn(report, true);
+    }
+
+    fn learn(&mut self, report: &Report, news: bool) {
         let same = |other: &Report| {
             let numbered = other.order == report.order && other.number == report.number;
             numbered && (report.number > 0 || other == report)
@@ -32,7 +42,7 @@ impl Venue {
                 return;
             }
             // It was heard before.
-            None if report.number <= self.last_number(report) => return,
+            None if !news && report.number <= self.last_number(report) => return,
             None => {}
         }
         self.catch_up(report, false);
