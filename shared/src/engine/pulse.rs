@@ -10,7 +10,7 @@ use crate::risk::gate::{Account, Approved, Held, Observation, Row, Situation};
 use crate::time::Time;
 
 /// What is held of every instrument, by id.
-type Holdings = heapless::Vec<Held, MAX_INSTRUMENTS>;
+pub(super) type Holdings = heapless::Vec<Held, MAX_INSTRUMENTS>;
 
 impl Engine {
     pub(super) fn pulse(&mut self, seq: u64, at: Time) {
@@ -112,16 +112,26 @@ impl Engine {
         at: Time,
     ) -> Result<Approved, Denial> {
         let held = self.holdings();
-        let situation = Situation {
-            instrument: id,
-            touch: self.state.cells[id.index()].touch(),
-            in_flight: self.state.orders.of(id).next().is_some(),
-            account: self.account(&held, at),
-        };
+        let situation = self.situation(id, &held, at);
         self.state.risk.judge(action, &situation)
     }
 
-    fn holdings(&self) -> Holdings {
+    /// What the gate must know to judge an order.
+    pub(super) fn situation<'a>(
+        &self,
+        id: InstrumentId,
+        held: &'a Holdings,
+        at: Time,
+    ) -> Situation<'a> {
+        Situation {
+            instrument: id,
+            touch: self.state.cells[id.index()].touch(),
+            in_flight: self.state.orders.of(id).next().is_some(),
+            account: self.account(held, at),
+        }
+    }
+
+    pub(super) fn holdings(&self) -> Holdings {
         let cells = self.state.cells.iter().enumerate();
         cells
             .map(|(index, cell)| {

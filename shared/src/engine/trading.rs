@@ -6,7 +6,7 @@ use crate::event::{Event, Operator, Side};
 use crate::execution::Tend;
 use crate::instrument::InstrumentId;
 use crate::ledger::closing_side;
-use crate::num::Qty;
+use crate::num::{Price, Qty};
 use crate::order::{
     Asked, Fill, Heard, Kind, Life, MAX_ORDERS, Order, OrderId, Outcome, Reason, Report, Request,
     TimeInForce,
@@ -111,12 +111,12 @@ impl Engine {
     }
 
     /// Asks to end the resting orders that are meant.
-    pub(super) fn cancel_where(&mut self, at: Time, meant: impl Fn(&Self, &Order) -> bool) {
+    pub(super) fn cancel_where(&mut self, at: Time, meant: impl Fn(&Self, &Life) -> bool) {
         let resting: heapless::Vec<_, MAX_ORDERS> = self
             .state
             .orders
             .open()
-            .filter(|life| matches!(life, Life::Resting(_)) && meant(self, life.order()))
+            .filter(|life| matches!(life, Life::Resting(_)) && meant(self, life))
             .map(|life| (life.order().instrument, life.order().id))
             .collect();
         for (id, order) in resting {
@@ -127,25 +127,16 @@ impl Engine {
     /// Moves resting orders with the touch, and ends those that waited too long or may no more.
     pub(super) fn tend(&mut self, at: Time) {
         let tactic = self.setup.tactic;
-        let tended: heapless::Vec<_, MAX_ORDERS> = self
-            .state
-            .orders
-            .open()
-            .map(|life| {
-                let order = life.order();
-                let cell = &self.state.cells[order.instrument.index()];
-                let wanted = self.may_rest(order, at);
-                let tend = tactic.tend(life, cell.touch(), wanted, at);
-                (order.instrument, order.id, tend)
-            })
-            .filter(|(.., tend)| *tend != Tend::Leave)
-            .collect();
-        for (instrument, order, tend) in tended {
-            match tend {
+        let open: heapless::Vec<Life, MAX_ORDERS> = self.state.orders.open().copied().collect();
+        for life in &open {
+            let Order { id, instrument, .. } = *life.order();
+            let touch = self.state.cells[instrument.index()].touch();
+            let wanted = self.may_rest(life, at);
+            match tactic.tend(life, touch, wanted, at) {
                 Tend::Leave => {}
-                Tend::Cancel => self.cancel(at, instrument, order),
-                Tend::Move(price) => {
-                    if self.state.orders.ask(order, Asked::Replace).is_ok() {
+                Tend::Move(price) if self.may_move(life, price, at) => {
+                    if self.state.orders.ask(id, Asked::Replace).is_ok() {
+                        let order = id;
                         let moved = Request::Move {
                             order,
                             instrument,
@@ -154,15 +145,40 @@ impl Engine {
                         self.request(at, moved);
                     }
                 }
+                Tend::Cancel | Tend::Move(_) => self.cancel(at, instrument, id),
             }
         }
     }
 
-    /// Whether an order may go on resting: always while trading, and otherwise while it only reduces.
-    fn may_rest(&self, order: &Order, at: Time) -> bool {
-        let held = self.state.ledger.position(order.instrument).qty;
-        let reduces = held.0 * order.side.sign() < 0 && order.qty.0 <= held.0.abs();
-        self.state.risk.level(order.instrument, at) == Level::Active || reduces
+    /// Whether an order may go on resting: always while trading, and otherwise while it only reduces;
+    /// never under the kill switch.
+    fn may_rest(&self, life: &Life, at: Time) -> bool {
+        let (risk, id) = (&self.state.risk, life.order().instrument);
+        !risk.killed(id, at) && (risk.level(id, at) == Level::Active || self.reduces(life))
+    }
+
+    /// Whether all that is open of an order makes the position smaller.
+    fn reduces(&self, life: &Life) -> bool {
+        let held = self.state.ledger.position(life.order().instrument).qty;
+        held.0 * life.order().side.sign() < 0 && life.left().0 <= held.0.abs()
+    }
+
+    /// Whether an order, sent now at this price in place of itself, would pass: since it was judged the
+    /// market has moved, and with it what everything is worth.
+    fn may_move(&self, life: &Life, price: Price, at: Time) -> bool {
+        let Order {
+            instrument, side, ..
+        } = *life.order();
+        let mut held = self.holdings();
+        if let Some(held) = held.get_mut(instrument.index()) {
+            let own = match side {
+                Side::Buy => &mut held.buying,
+                Side::Sell => &mut held.selling,
+            };
+            own.0 -= life.left().0;
+        }
+        let situation = self.situation(instrument, &held, at);
+        self.state.risk.admits(side, life.left(), price, &situation)
     }
 
     /// Does what the risk gate asks for.
@@ -180,17 +196,17 @@ impl Engine {
                 cancel,
             } => {
                 if cancel {
-                    self.cancel_where(at, |_, order| {
-                        order.instrument == instrument && order.side == side
+                    self.cancel_where(at, |_, life| {
+                        life.order().instrument == instrument && life.order().side == side
                     });
                 }
                 self.close(seq, at, instrument, side, qty, reason);
             }
-            Act::Cancel(scope) => self.cancel_where(at, |engine, order| {
-                let index = order.instrument.index();
-                let held = engine.state.ledger.position(order.instrument).qty;
-                let closes = held.0 * order.side.sign() < 0;
-                scope.covers(order.instrument, engine.setup.instruments[index].venue) && !closes
+            Act::Cancel(scope) => self.cancel_where(at, |engine, life| {
+                let id = life.order().instrument;
+                let venue = engine.setup.instruments[id.index()].venue;
+                let stays = engine.reduces(life) && !engine.state.risk.killed(id, at);
+                scope.covers(id, venue) && !stays
             }),
             Act::Flatten { scope, .. } => self.flatten(seq, at, scope),
         }
@@ -204,7 +220,7 @@ impl Engine {
             if !scope.covers(id, self.setup.instruments[index].venue) {
                 continue;
             }
-            self.cancel_where(at, |_, order| order.instrument == id);
+            self.cancel_where(at, |_, life| life.order().instrument == id);
             let position = *self.state.ledger.position(id);
             let side = closing_side(&position);
             let (buying, selling) = self.state.orders.pending(id);
@@ -285,18 +301,18 @@ impl Engine {
         let strategy = Strategy::new(0, reason).expect("the policy in charge has the first slot");
         let tracked = self.state.tracker.fill(id, strategy, fill, at);
         debug_assert!(tracked.is_ok(), "{tracked:?}");
-        let traded = self.state.scorecard.traded(id, strategy, at, fill.notional);
-        debug_assert!(traded.is_ok(), "{traded:?}");
+        let scorecard = &mut self.state.scorecard;
+        let mut scored = scorecard.traded(id, strategy, at, fill.notional);
         if let Ok(Some(closed)) = tracked {
             // What an operator has closed says nothing of the policy's luck.
             if reason != Reason::Flatten {
                 self.state.risk.closed(closed.net);
             }
             if let Some(trip) = &closed.trip {
-                let scored = self.state.scorecard.closed(trip);
-                debug_assert!(scored.is_ok(), "{scored:?}");
+                scored = scored.and(scorecard.closed(trip));
             }
         }
+        debug_assert!(scored.is_ok(), "{scored:?}");
         self.state
             .volumes
             .add(venue, fill.notional, report.executed);

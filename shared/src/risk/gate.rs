@@ -272,6 +272,9 @@ pub struct Gate {
     pub(super) asked: Asked,
 }
 
+/// A cap beyond which the account has drifted, and of what.
+type Breach = (Denial, u16);
+
 /// An order in the making.
 #[derive(Clone, Copy, Debug)]
 struct Wish {
@@ -379,7 +382,7 @@ impl Gate {
             return Err(Denial::Unsure);
         }
         let wish = self.wish(action, situation, &held, touch)?;
-        self.pass(&wish, &held, touch, situation)
+        self.count(self.pass(&wish, &held, touch, situation), situation)
     }
 
     /// Judges an order that no [`Action`] gave rise to (a quote, an operator's order): the part of it
@@ -401,7 +404,47 @@ impl Gate {
             price,
             sizing: None,
         };
-        self.pass(&wish, &held, touch, situation)
+        self.count(self.pass(&wish, &held, touch, situation), situation)
+    }
+
+    /// Whether all of such an order would pass, as far as [`Self::admit`] can tell. Nothing is counted.
+    #[must_use]
+    pub fn admits(&self, side: Side, qty: Qty, price: Price, situation: &Situation<'_>) -> bool {
+        let Ok((touch, held)) = self.open(situation) else {
+            return false;
+        };
+        let wish = Wish {
+            side,
+            qty: qty.0,
+            price,
+            sizing: None,
+        };
+        let (verdict, _) = self.pass(&wish, &held, touch, situation);
+        verdict.is_ok_and(|approved| approved.qty >= qty)
+    }
+
+    /// Counts the violation that judging came upon.
+    fn count(
+        &mut self,
+        (verdict, breach): (Result<Approved, Denial>, Option<Breach>),
+        situation: &Situation<'_>,
+    ) -> Result<Approved, Denial> {
+        if let Some((denial, key)) = breach {
+            self.violate(denial, key, situation.account.at);
+        }
+        verdict
+    }
+
+    /// Whether the kill switch stands over an instrument.
+    #[must_use]
+    pub fn killed(&self, id: InstrumentId, at: Time) -> bool {
+        let Some(facts) = self.facts.get(id.index()) else {
+            return true;
+        };
+        let killed = |r: &Restriction| {
+            r.cause == Cause::KillSwitch && r.holds(at) && applies(r.scope, id, facts)
+        };
+        self.restrictions.iter().any(killed)
     }
 
     /// What every order needs: a price, an instrument, and no kill switch.
@@ -414,11 +457,7 @@ impl Gate {
         if facts.kind == Kind::Inverse {
             return Err(Denial::Forbidden);
         }
-        let at = s.account.at;
-        let killed = |r: &Restriction| {
-            r.cause == Cause::KillSwitch && r.holds(at) && applies(r.scope, s.instrument, facts)
-        };
-        if self.restrictions.iter().any(killed) {
+        if self.killed(s.instrument, s.account.at) {
             return Err(Denial::Halted);
         }
         Ok((touch, *held))
@@ -494,12 +533,12 @@ impl Gate {
 
     /// Lets pass what closes, and of the rest what the limits allow.
     fn pass(
-        &mut self,
+        &self,
         wish: &Wish,
         held: &Held,
         touch: (Price, Price),
         s: &Situation<'_>,
-    ) -> Result<Approved, Denial> {
+    ) -> (Result<Approved, Denial>, Option<Breach>) {
         let facts = self.facts[s.instrument.index()];
         let against = -wish.side.sign() * held.qty.0;
         let pending = match wish.side {
@@ -513,42 +552,44 @@ impl Gate {
             reduces: true,
             sizing: None,
         };
-        let denial = if wish.qty <= closable {
-            Denial::TooSmall
+        let (denial, breach) = if wish.qty <= closable {
+            (Denial::TooSmall, None)
         } else {
             match self.add(wish, held, touch, s, &facts) {
                 Ok(qty) if qty > closable => {
-                    return Ok(Approved {
+                    let adding = Approved {
                         qty: Qty(qty),
                         reduces: false,
                         sizing: wish.sizing,
                         ..closing
-                    });
+                    };
+                    return (Ok(adding), None);
                 }
-                Ok(_) => Denial::TooSmall,
-                Err(denial) => denial,
+                Ok(_) => (Denial::TooSmall, None),
+                Err(refused) => refused,
             }
         };
         if closing.qty.0 > 0 {
-            Ok(closing)
+            (Ok(closing), breach)
         } else {
-            Err(denial)
+            (Err(denial), breach)
         }
     }
 
     /// How much of an order that adds risk may pass.
     fn add(
-        &mut self,
+        &self,
         wish: &Wish,
         held: &Held,
         (bid, ask): (Price, Price),
         s: &Situation<'_>,
         facts: &Facts,
-    ) -> Result<i64, Denial> {
+    ) -> Result<i64, (Denial, Option<Breach>)> {
+        let refused = |denial| (denial, None);
         if facts.kind == Kind::Spot && wish.side == Side::Sell {
-            return Err(Denial::Forbidden);
+            return Err(refused(Denial::Forbidden));
         }
-        self.barrier(s, facts, bid, ask)?;
+        self.barrier(s, facts, bid, ask).map_err(refused)?;
         let place = s.instrument.index();
         let mut stops = [0; MAX_INSTRUMENTS];
         for (stop, track) in stops.iter_mut().zip(&self.tracks) {
@@ -561,7 +602,7 @@ impl Gate {
         };
         let totals = books
             .totals(&s.account, place, ask)
-            .ok_or(Denial::Unpriced)?;
+            .ok_or(refused(Denial::Unpriced))?;
         let order = Order {
             facts,
             held,
@@ -576,18 +617,18 @@ impl Gate {
         let small = qty <= 0 || facts.value(wish.price, qty) < self.limits.min_order;
         match (small, cut) {
             (false, _) => Ok(qty),
-            (true, false) => Err(Denial::TooSmall),
+            (true, false) => Err(refused(Denial::TooSmall)),
             (true, true) => {
-                if bound.breached {
+                let breach = bound.breached.then(|| {
                     let key = match bound.denial {
                         Denial::PositionCap => s.instrument.0,
                         Denial::SectorCap => facts.sector.map_or(u16::MAX, u16::from),
                         Denial::CorrelatedCap => self.correlation.groups()[place],
                         _ => 0,
                     };
-                    self.violate(bound.denial, key, s.account.at);
-                }
-                Err(bound.denial)
+                    (bound.denial, key)
+                });
+                Err((bound.denial, breach))
             }
         }
     }
