@@ -7,7 +7,7 @@ use tickerml_shared::engine::{Engine, Setup};
 use tickerml_shared::event::{Body, Event, Operator, Record, Side, Update};
 use tickerml_shared::instrument::{InstrumentId, Kind, MAX_INSTRUMENTS, Venue};
 use tickerml_shared::num::{BPS, CASH_SCALE, Cash, Price};
-use tickerml_shared::order::{Fill, Order, OrderId, Outcome, Reason, Report};
+use tickerml_shared::order::{Asked, Fill, Life, Order, OrderId, Outcome, Reason, Report};
 use tickerml_shared::paper::venue::Statement;
 use tickerml_shared::risk::denial::Denial;
 use tickerml_shared::risk::state::{Cause, Level, Restriction, Scope};
@@ -182,6 +182,8 @@ pub(super) struct Before {
     must_pass: Option<usize>,
     /// What rests, and the volume of the trade that comes, when only the trade can fill it.
     trade: Option<(usize, i64, i64)>,
+    /// Orders that move already.
+    asked: BTreeSet<OrderId>,
 }
 
 impl Before {
@@ -194,6 +196,7 @@ impl Before {
             restrictions,
             must_pass: None,
             trade: None,
+            asked: moving(engine),
         };
         match &record.event {
             Event::Decision(decision) => {
@@ -268,6 +271,9 @@ impl Before {
                 assert_eq!(order.reason, Reason::Flatten, "the kill switch stands");
             }
         }
+        if record.event == Event::Pulse {
+            self.moves(engine, record.at);
+        }
         if let Some((index, left, volume)) = self.trade {
             let id = InstrumentId(u16::try_from(index).expect("few"));
             let rules = engine.terms()[index].rules;
@@ -277,7 +283,7 @@ impl Before {
         }
     }
 
-    /// No cap is exceeded when all that is open has filled in the worst way.
+    /// What was approved: a new order, or one that moves.
     fn approval(&self, engine: &Engine, order: &Order) {
         let index = order.instrument.index();
         let mut places = self.places.clone();
@@ -290,14 +296,41 @@ impl Before {
             Side::Buy => places[index].buying += order.qty.0,
             Side::Sell => places[index].selling += order.qty.0,
         }
-        if order.qty.0 <= against - pending {
-            return;
+        if order.qty.0 > against - pending {
+            self.caps(engine, &places, index, order.side);
         }
+    }
+
+    /// Orders that follow the market are judged anew, and none rests on under the kill switch.
+    fn moves(&self, engine: &Engine, at: Time) {
+        for life in engine.orders().open() {
+            let (Life::Resting(resting), order) = (life, life.order()) else {
+                continue;
+            };
+            let index = order.instrument.index();
+            assert!(
+                resting.asked().is_some() || !self.killed(index, at),
+                "{order:?} rests under the kill switch"
+            );
+            let place = self.places[index];
+            let (against, pending) = match order.side {
+                Side::Buy => (-place.held, place.buying),
+                Side::Sell => (place.held, place.selling),
+            };
+            let asked = resting.asked() == Some(Asked::Replace);
+            if asked && !self.asked.contains(&order.id) && pending > against {
+                self.caps(engine, &self.places, index, order.side);
+            }
+        }
+    }
+
+    /// No cap is exceeded when all that is open has filled in the worst way.
+    fn caps(&self, engine: &Engine, places: &[Place], index: usize, side: Side) {
         let limits = engine.risk().limits();
         let equity = self.equity().max(0);
         let share = |bps: i64| equity * i128::from(bps) / i128::from(BPS) + SLACK;
         let own = places[index];
-        let what = format!("{order:?} over {places:?}");
+        let what = format!("{side:?} of {index} over {places:?}");
         assert!(own.live, "from a stale book: {what}");
         assert!(own.worst() <= share(limits.position_cap_bps), "position: {what}");
         let gross: i128 = places.iter().map(Place::worst).sum();
@@ -311,12 +344,14 @@ impl Before {
             .sum();
         let cap = sector(index).map_or(0, |sector| limits.sectors.caps[sector].cap_bps);
         assert!(sector_worst <= share(cap), "sector: {what}");
-        let net: i128 = match order.side {
-            Side::Buy => places.iter().map(|p| p.value(p.ask, p.held + p.buying)).sum(),
-            Side::Sell => places.iter().map(|p| -p.value(p.ask, p.held - p.selling)).sum(),
+        let bought = |p: &Place| p.value(p.ask, p.held + p.buying);
+        let sold = |p: &Place| p.value(p.ask, p.held - p.selling);
+        let net: i128 = match side {
+            Side::Buy => places.iter().map(bought).sum(),
+            Side::Sell => -places.iter().map(sold).sum::<i128>(),
         };
         assert!(net <= share(limits.exposure_cap_bps), "exposure: {what}");
-        if order.side == Side::Buy {
+        if side == Side::Buy {
             let spent: i128 = places.iter().map(|p| p.value(p.ask, p.buying)).sum();
             let reserve = equity * i128::from(limits.cash_reserve_bps) / i128::from(BPS);
             assert!(self.cash - spent >= reserve - SLACK, "cash: {what}");
@@ -325,6 +360,15 @@ impl Before {
             assert!(own.held >= own.selling, "a spot sale of what is not held: {what}");
         }
     }
+}
+
+fn moving(engine: &Engine) -> BTreeSet<OrderId> {
+    let asked = |life: &&Life| match life {
+        Life::Resting(resting) => resting.asked() == Some(Asked::Replace),
+        _ => false,
+    };
+    let moving = engine.orders().open().filter(asked);
+    moving.map(|life| life.order().id).collect()
 }
 
 fn rests(engine: &Engine, id: InstrumentId) -> i64 {
