@@ -230,7 +230,9 @@ impl Feed {
     pub(super) fn rest(&mut self, at: Time) -> Vec<Event> {
         let parts = std::mem::take(&mut self.parts);
         let parts = parts.into_iter();
-        parts.map(|part| self.update(Body::Depth(part), at)).collect()
+        parts
+            .map(|part| self.update(Body::Depth(part), at))
+            .collect()
     }
 
     pub(super) fn snapshot(&mut self, at: Time) -> Vec<Event> {
@@ -323,7 +325,9 @@ fn changes(old: &BTreeMap<i64, i64>, new: &BTreeMap<i64, i64>) -> Vec<Level> {
     };
     let gone = old.keys().filter(|price| !new.contains_key(price));
     let gone = gone.map(|price| (*price, 0));
-    let stated = new.iter().filter(|(price, qty)| old.get(price) != Some(qty));
+    let stated = new
+        .iter()
+        .filter(|(price, qty)| old.get(price) != Some(qty));
     gone.chain(stated.map(|(price, qty)| (*price, *qty)))
         .map(level)
         .collect()

@@ -16,7 +16,7 @@ use super::oracle;
 use super::run::{Counts, Crash, Run};
 
 /// Cases of each property; `TICKERML_CASES` sets another number.
-const CASES: u32 = 1_000;
+const CASES: u32 = 2_000;
 /// Events that may wait to be made durable; more is no disk but a stop.
 const MAX_WAITING: usize = 12;
 const INSTRUMENTS: u8 = 4;

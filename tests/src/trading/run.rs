@@ -336,7 +336,11 @@ impl Run {
 
     /// What is durable but has not taken effect is not in the engine yet; so only then compare.
     fn facts_hold(&self, record: &Record) {
-        if self.durable.last().is_none_or(|last| last.seq <= record.seq) {
+        if self
+            .durable
+            .last()
+            .is_none_or(|last| last.seq <= record.seq)
+        {
             self.facts.check(&self.engine, "after a record");
         }
     }
@@ -348,6 +352,7 @@ impl Run {
     /// The process dies, and another begins on what is left, as `edge`'s recovery does it.
     pub(super) fn crash(&mut self, crash: Crash) {
         self.counts.crashes += 1;
+        self.facts.holed |= crash.hole;
         // What must be known afterwards: what was known, and what was durable.
         let mut known = Engine::restore(self.engine.setup().clone(), &self.engine.checkpoint())
             .expect("its own checkpoint");
@@ -437,12 +442,22 @@ impl Run {
         }
         for id in std::mem::take(&mut self.lost) {
             let ends = |report: &&Report| report.order == id && oracle::ends(&report.outcome);
-            let said: Vec<_> = self.reports.iter().filter(|report| report.order == id).collect();
-            assert!(said.iter().any(ends), "{id:?} was lost without a word: {said:?}");
+            let said: Vec<_> = self
+                .reports
+                .iter()
+                .filter(|report| report.order == id)
+                .collect();
+            assert!(
+                said.iter().any(ends),
+                "{id:?} was lost without a word: {said:?}"
+            );
             self.counts.voided_orphans += 1;
         }
         let rests = |life: &Life| matches!(life, Life::Resting(_));
-        assert!(self.engine.orders().open().all(rests), "nothing is on its way");
+        assert!(
+            self.engine.orders().open().all(rests),
+            "nothing is on its way"
+        );
         oracle::reconciled(&self.engine);
     }
 
