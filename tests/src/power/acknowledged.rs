@@ -77,7 +77,9 @@ impl Acknowledged {
                 let order = open.find(|life| life.order().id == id);
                 self.resting.insert(id, order.map(|life| life.order().qty));
             }
-            Outcome::Filled(fill) if fill.left == Qty(0) => drop(self.resting.remove(&id)),
+            Outcome::Filled(fill) if fill.left == Qty(0) => {
+                self.resting.remove(&id);
+            }
             Outcome::Filled(Fill { left, .. }) | Outcome::Replaced { left, .. } => {
                 // A taker's part comes without a word that it rests.
                 if let Some(open) = self.resting.get_mut(&id) {
@@ -86,7 +88,7 @@ impl Acknowledged {
             }
             Outcome::Unchanged(_) => {}
             Outcome::Canceled | Outcome::Expired(_) | Outcome::Rejected(_) | Outcome::Void(_) => {
-                drop(self.resting.remove(&id))
+                self.resting.remove(&id);
             }
         }
     }

@@ -167,10 +167,8 @@ impl Feed {
         };
         let bids = (0..LEVELS).map(|step| self.mid - self.half - step);
         let asks = (0..LEVELS).map(|step| self.mid + self.half + step);
-        let (tick, level) = (self.tick, |price: i64| (price * self.tick, qty(price)));
-        let bids = bids.map(level).collect();
-        let asks = asks.map(level).collect();
-        debug_assert!(tick > 0);
+        let level = |price: i64| (price * self.tick, qty(price));
+        let (bids, asks) = (bids.map(level).collect(), asks.map(level).collect());
         (self.bids, self.asks) = (bids, asks);
     }
 
@@ -214,7 +212,8 @@ impl Feed {
         let whole = self.depth(DepthKind::Delta, &bids, &asks);
         if parts {
             let (mut first, mut second) = (whole.clone(), whole);
-            (first.levels.clear(), second.levels.clear());
+            first.levels.clear();
+            second.levels.clear();
             first.levels.extend(bids.iter().copied());
             second.levels.extend(asks.iter().copied());
             (first.last, second.first, second.bids) = (false, false, 0);

@@ -46,7 +46,7 @@ pub(super) struct Facts {
     cash: i64,
     positions: Vec<(i64, u64)>,
     reports: BTreeSet<(OrderId, u32)>,
-    settlements: BTreeSet<(InstrumentId, Time)>,
+    pub(super) settlements: BTreeSet<(InstrumentId, Time)>,
     /// What traded of each order.
     executed: BTreeMap<OrderId, i64>,
     /// A journal had a hole, after which orders may be sized otherwise than when they were sent.

@@ -280,7 +280,7 @@ fn funding_is_paid_once_over_restarts() {
         // A ten-thousandth of the position's value at the mark: the mid, 20,000.00.
         let paid = Cash(-(held * 2_000_000 * 100) / 10_000);
         assert_eq!(run.engine.ledger().funding(), paid);
-        assert_eq!(run.counts.funded, 1);
+        assert_eq!(run.facts.settlements.len(), 1);
         run.replay();
     }
 }
@@ -317,13 +317,13 @@ fn fee_of(run: &Run) -> i64 {
     (fill.fee.0 * 1_000_000 + fill.notional.0 - 1) / fill.notional.0
 }
 
-/// The same day with these settings: a market that is well known, a purchase that walks the book after
+/// The same day with levels of so many lots and these settings: a market that is well known, a purchase that walks the book after
 /// the market moved, and a funding settlement.
-fn day(change: impl Fn(&mut Setup)) -> Lines {
+fn day(lots: i64, change: impl Fn(&mut Setup)) -> Lines {
     let mut setup = steady(Tactic::Take);
     change(&mut setup);
-    let mut run = with_lots(setup, 10);
-    for second in 0..400 {
+    let mut run = with_lots(setup, lots);
+    for second in 0..800 {
         let buy = second % 7 < 4;
         run.trade(PERPETUAL, if buy { Side::Buy } else { Side::Sell }, 5, 0);
         run.go(PERPETUAL, if buy { 1 } else { -1 });
@@ -346,48 +346,49 @@ fn day(change: impl Fn(&mut Setup)) -> Lines {
 
 #[test]
 fn each_effect_is_a_line_of_its_own() {
-    let all = day(|_| {});
-    let differ = |lines: Lines| -> Vec<&str> {
-        let pairs = all.named().into_iter().zip(lines.named());
+    let all = day(10, |_| {});
+    let differ_in = |one: Lines, other: Lines| -> Vec<&str> {
+        let pairs = one.named().into_iter().zip(other.named());
         let differ = pairs.filter(|(one, other)| one.1 != other.1);
         differ.map(|(one, _)| one.0).collect()
     };
+    let differ = |lines| differ_in(all, lines);
     let tier = Tier {
         taker_fee_ppm: 500,
         ..Tier::default()
     };
-    let fees = day(|setup| {
+    let fees = day(10, |setup| {
         for (_, costs) in &mut setup.costs {
             costs.tiers = vec![tier];
         }
     });
     assert_eq!(differ(fees), ["fees"]);
-    let free = day(|setup| {
+    let free = day(10, |setup| {
         for (_, costs) in &mut setup.costs {
             costs.tiers = vec![tier];
             costs.rules.fees = false;
         }
     });
     assert_eq!(free, all);
-    let unpaid = day(|setup| setup.funding = false);
+    let unpaid = day(10, |setup| setup.funding = false);
     assert_eq!(
         (differ(unpaid), unpaid.funding),
         (vec!["funding"], Cash::ZERO)
     );
-    let mild = day(|setup| setup.impact.enabled = false);
-    assert_eq!(differ(mild), ["impact"]);
-    assert!(
-        mild.impact > all.impact && mild.impact < Cash::ZERO,
-        "it still walks"
+    let (harsh, mild) = (
+        day(200, |_| {}),
+        day(200, |setup| setup.impact.enabled = false),
     );
-    let deep = day(|setup| {
+    assert_eq!(differ_in(harsh, mild), ["impact"]);
+    assert!(harsh.impact < mild.impact && mild.impact == Cash::ZERO);
+    let deep = day(10, |setup| {
         setup.impact.enabled = false;
         for (_, costs) in &mut setup.costs {
             costs.rules.partial_fills = false;
         }
     });
     assert_eq!((differ(deep), deep.impact), (vec!["impact"], Cash::ZERO));
-    let quick = day(|setup| {
+    let quick = day(10, |setup| {
         for (_, costs) in &mut setup.costs {
             costs.rules.latency = false;
         }
