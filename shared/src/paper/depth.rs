@@ -128,6 +128,8 @@ pub struct Change {
 
 /// Levels a side of a book kept row by row; beyond, the farthest from the touch is forgotten.
 pub const ROWS_KEPT: usize = 1 << 16;
+/// Levels next to the touch among which a search begins.
+const NEAR: usize = 8;
 
 /// An L2 book kept row by row, with the rules of hftbacktest 0.9.4's `HashMapMarketDepth`: a level
 /// that crosses the other side moves that side's best away and leaves the crossed levels where they
@@ -241,8 +243,9 @@ impl Rows {
     /// The levels of a side, best first.
     pub fn levels(&self, side: Side) -> impl Iterator<Item = Level> + '_ {
         let half = self.half(side);
-        let end = half.best.map_or(0, |best| {
-            half.levels.partition_point(|level| level.0 <= best)
+        let end = half.best.map_or(0, |best| match half.find(best) {
+            Ok(place) => place + 1,
+            Err(place) => place,
         });
         half.levels[..end]
             .iter()
@@ -261,8 +264,21 @@ impl Half {
         self.worst = None;
     }
 
+    /// The place of a key, or where it belongs. Most rows are near the touch, which is at the end: the
+    /// search goes back from there in growing steps.
     fn find(&self, key: i64) -> Result<usize, usize> {
-        self.levels.binary_search_by_key(&key, |level| level.0)
+        let mut end = self.levels.len();
+        let mut step = NEAR;
+        let mut start = end.saturating_sub(step);
+        while start > 0 && self.levels[start].0 > key {
+            end = start;
+            step *= 4;
+            start = end.saturating_sub(step);
+        }
+        let found = self.levels[start..end].binary_search_by_key(&key, |level| level.0);
+        found
+            .map(|place| start + place)
+            .map_err(|place| start + place)
     }
 
     /// Sets a level and gives what stood there.
@@ -283,7 +299,7 @@ impl Half {
 
     /// The greatest key below one and not below the worst.
     fn next_below(&self, key: i64) -> Option<i64> {
-        let end = self.levels.partition_point(|level| level.0 < key);
+        let (Ok(end) | Err(end)) = self.find(key);
         let next = self.levels[..end].last()?.0;
         self.worst
             .is_some_and(|worst| next >= worst)

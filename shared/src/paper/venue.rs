@@ -23,6 +23,8 @@ use crate::time::Time;
 
 /// Orders of one instrument that may rest at once, as a rule.
 pub const MAX_RESTING: usize = 16;
+/// Answers for which there is memory after a request, which market events then need not ask for.
+const ANSWERS_AHEAD: usize = 4 * MAX_RESTING;
 /// The stream of random numbers that latencies are drawn from.
 const STREAM: u64 = 0x0076_656e_7565;
 
@@ -340,6 +342,13 @@ impl Post {
         self.answers.len() + self.capacity.room() <= self.capacity.answers()
     }
 
+    /// Makes room for what the venue will have to say, so that market events need no memory.
+    fn reserve(&mut self) {
+        self.ended
+            .reserve(self.capacity.ended().saturating_sub(self.ended.len()));
+        self.answers.reserve(ANSWERS_AHEAD);
+    }
+
     /// Sends an answer back. It does not overtake an earlier one of its instrument.
     pub(super) fn send(&mut self, known: Time, report: Report) {
         let same = |answer: &&Answer| answer.report.instrument == report.instrument;
@@ -546,6 +555,7 @@ impl Venue {
         if full {
             return Err(report(0, Outcome::Unchanged(Reject::Busy)));
         }
+        self.post.reserve();
         let mut cursor = self.shelf(instrument).cursor;
         let (mut entry, mut feed) = (0, 0);
         if terms.rules.latency {
@@ -705,8 +715,11 @@ impl Venue {
             let period = rules.consumption_ns;
             shelf.consumption.cap(side, price, new, at, period);
         }
+        if !rules.queue_position {
+            return;
+        }
         for resting in &mut shelf.resting {
-            if resting.order.side != side || resting.limit() != price || !rules.queue_position {
+            if resting.order.side != side || resting.limit() != price {
                 continue;
             }
             let scale = instrument.qty_scale;
@@ -733,6 +746,15 @@ impl Venue {
         if shelf.resting.is_empty() || !market.depth.is_live() || !self.post.has_room() {
             return;
         }
+        let bid = market.depth.best_price(Side::Buy);
+        let ask = market.depth.best_price(Side::Sell);
+        let reached = |resting: &Resting| match resting.order.side {
+            Side::Buy => ask.is_some_and(|ask| resting.limit() >= ask),
+            Side::Sell => bid.is_some_and(|bid| resting.limit() <= bid),
+        };
+        if !shelf.resting.iter().any(reached) {
+            return;
+        }
         let mut counter = Counter {
             shelf,
             post: &mut self.post,
@@ -750,7 +772,11 @@ impl Venue {
         let Some(shelf) = self.shelves.get_mut(id.index()) else {
             return;
         };
-        if shelf.resting.is_empty() || !market.depth.is_live() || !self.post.has_room() {
+        let side = trade.aggressor.opposite();
+        let hit = |resting: &Resting| {
+            resting.order.side == side && matching::crosses(side, resting.limit(), trade.price)
+        };
+        if !shelf.resting.iter().any(hit) || !market.depth.is_live() || !self.post.has_room() {
             return;
         }
         matching::share(&mut shelf.resting, trade, market, &mut shelf.scratch);
