@@ -184,9 +184,7 @@ pub(crate) fn pass(meters: &mut [Meter; WORK.len()], calls: Calls) {
         let acts = quiet.time(warm, || world.pulse());
         world.obey(&acts);
         world.at = world.at.minus(SECONDS);
-        let rows = table.time(warm, || {
-            world.gate.table(&account(world.at, &world.held))
-        });
+        let rows = table.time(warm, || world.gate.table(&account(world.at, &world.held)));
         black_box(rows);
     }
     for meter in [observe, quiet, samples, table] {
@@ -299,7 +297,10 @@ fn correlation_pass(ours: &mut Meter, naive: &mut Meter, calls: usize) {
         for j in i + 1..INSTRUMENTS {
             let ours = running.coefficient(i, j).expect("a full window");
             let theirs = anew.matrix[i * INSTRUMENTS + j];
-            assert!((ours - theirs).abs() < TOLERANCE, "{i} {j}: {ours} {theirs}");
+            assert!(
+                (ours - theirs).abs() < TOLERANCE,
+                "{i} {j}: {ours} {theirs}"
+            );
         }
     }
 }

@@ -2,18 +2,25 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::io::Read as _;
 use std::path::PathBuf;
 
 use tickerml_edge::venue::session::Session;
-use tickerml_shared::engine::{Engine, Setup};
+use tickerml_shared::action::{Action, Choice};
+use tickerml_shared::engine::{Costs, Engine, Output, Setup};
 use tickerml_shared::event::{
-    Body, Depth, DepthKind, Event, Gap, GapReason, LEVELS_PER_PART, Level, Record, Side, Touch,
-    Trade, Update,
+    Body, Decision, Depth, DepthKind, Event, Gap, GapReason, LEVELS_PER_PART, Level, Record, Side,
+    Touch, Trade, Update,
 };
+use tickerml_shared::execution::Tactic;
 use tickerml_shared::instrument::{Instrument, InstrumentId, Venue};
-use tickerml_shared::num::{Price, Qty};
+use tickerml_shared::num::{Cash, Price, Qty};
+use tickerml_shared::paper::latency::Latency;
+use tickerml_shared::paper::queue::QueueModel;
+use tickerml_shared::paper::venue::Rules;
 use tickerml_shared::rand::Rng;
+use tickerml_shared::risk::limits::{Limits, OTHER};
 use tickerml_shared::synchroniser::{HOLD_NS, Synchroniser};
 use tickerml_shared::time::{MILLIS, SECONDS, Time};
 
@@ -118,13 +125,46 @@ fn check(tape: &Tape) {
 
 #[test]
 fn market_events_allocate_nothing() {
-    check(&synthetic());
+    check(&synthetic(INSTRUMENTS));
     for (venue, path) in RECORDINGS {
         match recorded(venue, path) {
             Some(tape) => check(&tape),
             None => println!("SKIP {path}: no recorded data (set TICKERML_DATA)"),
         }
     }
+}
+
+/// Orders rest, are filled and marked while the market goes on: still nothing.
+#[test]
+fn market_events_allocate_nothing_while_orders_rest() {
+    let mut desk = Desk::new();
+    let tape = synthetic(RESTING);
+    let mut pulse = START;
+    for (place, (now, update)) in tape.updates.iter().enumerate() {
+        if *now >= pulse {
+            desk.pulse(*now);
+            pulse = now.plus(SECONDS / 5);
+        }
+        desk.market(*now, update.clone(), place >= tape.updates.len() / 3);
+    }
+    let Seen {
+        calls,
+        events,
+        resting,
+        most,
+        fills,
+        marks,
+    } = desk.seen;
+    println!(
+        "{events} events, {resting} of them where an order rests, {most} at once; {fills} fills, \
+         {marks} marks"
+    );
+    assert_eq!(calls, 0, "heap calls over {events} events");
+    assert_eq!(most, usize::from(RESTING), "one order of each instrument");
+    assert!(resting > events / 4, "{resting} of {events}");
+    assert!(fills > 256 && marks > 256, "{fills} fills, {marks} marks");
+    let traded = |cell: &tickerml_shared::engine::Cell| cell.tape.average_trade().0 > 0;
+    assert!(desk.engine.cells().iter().all(traded), "tape statistics");
 }
 
 /// The counter itself: a test that cannot fail shows nothing.
@@ -150,17 +190,15 @@ const START: Time = Time(1_760_000_000 * SECONDS);
 /// one and several parts, touches, bursts, late trades, gaps, and snapshots after them. Gaps and
 /// bursts get more frequent toward the end, so that the first third warms up for nothing that it
 /// has not seen the worst of.
-fn synthetic() -> Tape {
+fn synthetic(count: u16) -> Tape {
     let mut rng = Rng::new(7, 1);
-    let instruments = (0..INSTRUMENTS).map(|id| {
+    let instruments = (0..count).map(|id| {
         let mut instrument = Instrument::unknown(Venue::Binance, &format!("A{id}")).expect("short");
         instrument.base = "A".try_into().expect("short");
         instrument
     });
     let instruments: Vec<_> = instruments.collect();
-    let mut markets: Vec<_> = (0..INSTRUMENTS)
-        .map(|id| Market::new(InstrumentId(id)))
-        .collect();
+    let mut markets: Vec<_> = (0..count).map(|id| Market::new(InstrumentId(id))).collect();
     let (mut updates, mut now) = (Vec::new(), START);
     for market in &mut markets {
         market.snapshot(now, &mut rng, &mut updates);
@@ -168,9 +206,8 @@ fn synthetic() -> Tape {
     while updates.len() < UPDATES {
         let burst = rng.below(1 + updates.len() as u64 / 600) == 99;
         now = now.plus(if burst { 0 } else { rng.below(4 * MILLIS) });
-        let count = if burst { 300 } else { 1 };
-        for _ in 0..count {
-            let market = &mut markets[rng.below(u64::from(INSTRUMENTS)) as usize];
+        for _ in 0..if burst { 300 } else { 1 } {
+            let market = &mut markets[rng.below(u64::from(count)) as usize];
             market.step(now, &mut rng, &mut updates);
         }
     }
@@ -319,6 +356,151 @@ const fn level(price: i64, qty: i64) -> Level {
     Level {
         price: Price(price),
         qty: Qty(qty),
+    }
+}
+
+// --- orders in the synthetic tape -------------------------------------------------------------
+
+/// Instruments of which an order rests each.
+const RESTING: u16 = 16;
+
+#[derive(Default)]
+struct Seen {
+    /// Heap calls of market events that counted.
+    calls: u64,
+    events: usize,
+    /// Events of an instrument of which an order rested.
+    resting: usize,
+    /// The most orders that rested at once.
+    most: usize,
+    fills: usize,
+    marks: usize,
+}
+
+/// The engine, and what comes back to it.
+struct Desk {
+    engine: Engine,
+    seq: u64,
+    returns: VecDeque<Event>,
+    seen: Seen,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let instruments = (0..RESTING).map(|id| {
+            let mut instrument =
+                Instrument::unknown(Venue::Binance, &format!("A{id}")).expect("short");
+            instrument.base = format!("A{id}").as_str().try_into().expect("short");
+            (instrument.price_scale, instrument.qty_scale) = (2, 2);
+            instrument
+        });
+        let instruments: Vec<_> = instruments.collect();
+        let mut limits = Limits::shipped();
+        let sector = limits.sectors.caps.iter_mut().find(|cap| cap.name == OTHER);
+        sector.expect("a shipped sector").cap_bps = 9_000;
+        // Order after order of one direction may lose here.
+        limits.losses_in_a_row = 1_000;
+        assert_eq!(limits.check(&instruments), Ok(()));
+        let rules = Rules {
+            queue: QueueModel::Log2,
+            queue_position: true,
+            partial_fills: true,
+            shared_volume: true,
+            consumption_ns: SECONDS,
+            fees: true,
+            latency: true,
+            void_on_gap: true,
+        };
+        let latency = Latency::Constant {
+            entry_ns: 5 * MILLIS.cast_signed(),
+            response_ns: 5 * MILLIS.cast_signed(),
+        };
+        let costs = Costs {
+            tiers: Vec::new(),
+            latency,
+            rules,
+        };
+        Self {
+            engine: Engine::new(Setup {
+                capital: Cash(1_000_000 * Cash::ONE.0),
+                limits,
+                costs: vec![(Venue::Binance, costs)],
+                tactic: Tactic::Make {
+                    patience_ns: 20 * SECONDS,
+                },
+                ..Setup::market_only(instruments)
+            }),
+            seq: 0,
+            returns: VecDeque::with_capacity(1024),
+            seen: Seen::default(),
+        }
+    }
+
+    fn handle(&mut self, at: Time, event: Event) {
+        self.seq += 1;
+        let seq = self.seq;
+        self.engine.handle(&Record { seq, at, event });
+        while let Some(output) = self.engine.poll() {
+            match output {
+                Output::Commit(event) => self.returns.push_back(event),
+                Output::Booked { .. } => self.seen.fills += 1,
+                Output::Toxic(_) => self.seen.marks += 1,
+                _ => {}
+            }
+        }
+    }
+
+    fn settle(&mut self, at: Time) {
+        while let Some(event) = self.returns.pop_front() {
+            self.handle(at, event);
+        }
+    }
+
+    fn market(&mut self, at: Time, update: Update, counts: bool) {
+        let paper = self.engine.paper();
+        let rests = paper.rests(update.instrument);
+        let all = (0..RESTING).filter(|id| paper.rests(InstrumentId(*id)));
+        self.seen.most = self.seen.most.max(all.count());
+        let before = CALLS.get();
+        self.handle(at, Event::Market(update));
+        if counts {
+            self.seen.calls += CALLS.get() - before;
+            self.seen.events += 1;
+            self.seen.resting += usize::from(rests);
+        }
+        self.settle(at);
+    }
+
+    /// A pulse, and a decision for every instrument of which no order is open.
+    fn pulse(&mut self, at: Time) {
+        self.handle(at, Event::Pulse);
+        let asked = self.seq;
+        self.settle(at);
+        for id in (0..RESTING).map(InstrumentId) {
+            if self.engine.orders().of(id).next().is_some() {
+                continue;
+            }
+            let (choice, probabilities) = if self.engine.ledger().position(id).qty.0 > 0 {
+                (Choice::Sell, [900_000, 50_000, 50_000])
+            } else {
+                (Choice::Buy, [50_000, 50_000, 900_000])
+            };
+            let action = Action {
+                choice,
+                probabilities,
+                size: 1_000_000,
+                risk: 0,
+                value: 0,
+            };
+            let decision = Decision {
+                instrument: id,
+                asked,
+                action,
+                latency_ns: 0,
+            };
+            self.handle(at, Event::Decision(decision));
+            self.settle(at);
+        }
     }
 }
 

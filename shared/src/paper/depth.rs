@@ -1,9 +1,8 @@
 //! What an order meets: a verified book, a bare list of levels, or an L2 book kept row by row.
 
-use alloc::vec::Vec;
-
 use serde::{Deserialize, Serialize};
 
+use super::ladder::Ladder;
 use crate::book::Book;
 use crate::event::{Level, Side};
 use crate::num::{Price, Qty};
@@ -128,8 +127,6 @@ pub struct Change {
 
 /// Levels a side of a book kept row by row; beyond, the farthest from the touch is forgotten.
 pub const ROWS_KEPT: usize = 1 << 16;
-/// Levels next to the touch among which a search begins.
-const NEAR: usize = 8;
 
 /// An L2 book kept row by row, with the rules of hftbacktest 0.9.4's `HashMapMarketDepth`: a level
 /// that crosses the other side moves that side's best away and leaves the crossed levels where they
@@ -144,7 +141,7 @@ pub struct Rows {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Half {
     /// By key; at most [`ROWS_KEPT`].
-    levels: Vec<(i64, Qty)>,
+    levels: Ladder,
     best: Option<i64>,
     /// The least key since the side was last empty.
     worst: Option<i64>,
@@ -155,7 +152,7 @@ impl Rows {
     #[must_use]
     pub const fn new() -> Self {
         const EMPTY: Half = Half {
-            levels: Vec::new(),
+            levels: Ladder::new(),
             best: None,
             worst: None,
         };
@@ -236,24 +233,17 @@ impl Rows {
     #[must_use]
     pub fn qty_at(&self, side: Side, price: Price) -> Qty {
         let half = self.half(side);
-        half.find(side.sign() * price.0)
-            .map_or(Qty(0), |index| half.levels[index].1)
+        half.levels.get(side.sign() * price.0).unwrap_or(Qty(0))
     }
 
     /// The levels of a side, best first.
     pub fn levels(&self, side: Side) -> impl Iterator<Item = Level> + '_ {
         let half = self.half(side);
-        let end = half.best.map_or(0, |best| match half.find(best) {
-            Ok(place) => place + 1,
-            Err(place) => place,
-        });
-        half.levels[..end]
-            .iter()
-            .rev()
-            .map(move |&(key, qty)| Level {
-                price: Price(side.sign() * key),
-                qty,
-            })
+        let levels = half.best.map(|best| half.levels.down_from(best));
+        levels.into_iter().flatten().map(move |(key, qty)| Level {
+            price: Price(side.sign() * key),
+            qty,
+        })
     }
 }
 
@@ -264,43 +254,18 @@ impl Half {
         self.worst = None;
     }
 
-    /// The place of a key, or where it belongs. Most rows are near the touch, which is at the end: the
-    /// search goes back from there in growing steps.
-    fn find(&self, key: i64) -> Result<usize, usize> {
-        let mut end = self.levels.len();
-        let mut step = NEAR;
-        let mut start = end.saturating_sub(step);
-        while start > 0 && self.levels[start].0 > key {
-            end = start;
-            step *= 4;
-            start = end.saturating_sub(step);
-        }
-        let found = self.levels[start..end].binary_search_by_key(&key, |level| level.0);
-        found
-            .map(|place| start + place)
-            .map_err(|place| start + place)
-    }
-
     /// Sets a level and gives what stood there.
     fn set(&mut self, key: i64, qty: Qty) -> Qty {
-        match self.find(key) {
-            Ok(index) if qty.0 == 0 => self.levels.remove(index).1,
-            Ok(index) => core::mem::replace(&mut self.levels[index].1, qty),
-            Err(_) if qty.0 == 0 => Qty(0),
-            Err(index) => {
-                self.levels.insert(index, (key, qty));
-                if self.levels.len() > ROWS_KEPT {
-                    self.levels.remove(0);
-                }
-                Qty(0)
-            }
+        let before = self.levels.set(key, qty);
+        if self.levels.len() > ROWS_KEPT {
+            self.levels.remove_first();
         }
+        before
     }
 
     /// The greatest key below one and not below the worst.
     fn next_below(&self, key: i64) -> Option<i64> {
-        let (Ok(end) | Err(end)) = self.find(key);
-        let next = self.levels[..end].last()?.0;
+        let next = self.levels.below(key)?;
         self.worst
             .is_some_and(|worst| next >= worst)
             .then_some(next)
@@ -311,6 +276,7 @@ impl Half {
 mod tests {
     use alloc::collections::BTreeMap;
     use alloc::vec;
+    use alloc::vec::Vec;
 
     use proptest::prelude::*;
 

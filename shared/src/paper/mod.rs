@@ -5,6 +5,7 @@
 //! The other rooms are the effects that it is made of, each with a switch in [`venue::Rules`].
 
 mod counter;
+mod ladder;
 mod recovery;
 #[cfg(test)]
 mod testing;
