@@ -16,7 +16,7 @@ use tickerml_benches::counting::{Counting, Heap};
 use tickerml_benches::cpu::thread_time;
 use tickerml_benches::stats::Summary;
 use tickerml_shared::num::pow10;
-use tickerml_shared::paper::queue::QueueModel;
+use tickerml_shared::paper::queue::{Exponent, QueueModel};
 
 #[path = "trading/engine.rs"]
 mod engine;
@@ -48,7 +48,7 @@ const EVENTS: (usize, usize) = (300_000, 20_000);
 const MODELS: [QueueModel; 3] = [
     QueueModel::RiskAverse,
     QueueModel::Log2,
-    QueueModel::Power(3),
+    QueueModel::Power(Exponent::whole(3)),
 ];
 /// Rows a second that the venue shall take, and the 99th percentile of a judgement in nanoseconds.
 const TARGETS: (f64, f64) = (5e6, 10_000.0);

@@ -116,7 +116,10 @@ impl Desk {
                 Output::Booked { .. } => seen.fills += 1,
                 Output::Toxic(_) => seen.toxic_marks += 1,
                 Output::Resync { gap, .. } => panic!("{gap:?}"),
-                Output::Ask { .. } | Output::Verdict { .. } | Output::Step(_) => {}
+                Output::Ask { .. }
+                | Output::Verdict { .. }
+                | Output::Missed(_)
+                | Output::Step(_) => {}
             }
         }
     }

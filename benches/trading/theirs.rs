@@ -83,7 +83,7 @@ where
             play(tape, events, depth, ProbQueueModel::new(func))
         }
         QueueModel::Power(n) => {
-            let func = PowerProbQueueFunc::new(f64::from(n));
+            let func = PowerProbQueueFunc::new(n.value());
             play(tape, events, depth, ProbQueueModel::new(func))
         }
         other => panic!("{other} is not measured"),
@@ -210,7 +210,7 @@ pub(crate) fn backtest(
         QueueModel::RiskAverse => build(tape, data, RiskAdverseQueueModel::new()),
         QueueModel::Log2 => build(tape, data, ProbQueueModel::new(LogProbQueueFunc2::new())),
         QueueModel::Power(n) => {
-            let func = PowerProbQueueFunc::new(f64::from(n));
+            let func = PowerProbQueueFunc::new(n.value());
             build(tape, data, ProbQueueModel::new(func))
         }
         other => panic!("{other} is not measured"),

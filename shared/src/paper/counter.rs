@@ -68,7 +68,7 @@ impl Counter<'_, '_> {
         let rests = limit.is_some() && lives && left.0 > 0;
         let end = if entry == Entry::Known {
             // It was accepted once: it cannot be refused now.
-            let full = self.shelf.resting.is_full();
+            let full = self.shelf.resting.len() >= self.post.capacity.resting;
             full.then_some(Outcome::Void(VoidCause::Restart))
         } else if !matching::well_formed(order.kind, order.qty, market.instrument) {
             Some(Outcome::Rejected(Reject::Malformed))

@@ -58,6 +58,12 @@ impl Exponent {
             .then_some(Self(thousandths))
     }
 
+    /// As a number.
+    #[must_use]
+    pub fn value(self) -> f64 {
+        f64::from(self.0) / f64::from(Self::ONE)
+    }
+
     /// As a whole number, when it is one.
     fn as_whole(self) -> Option<u8> {
         let whole = u8::try_from(self.0 / Self::ONE).ok()?;
@@ -243,7 +249,7 @@ pub fn base_units(qty: Qty, qty_scale: u8) -> f64 {
 /// almost always gives the nearest `f64`. A broken exponent has only the one precision.
 fn power(x: f64, exponent: Exponent) -> f64 {
     let Some(n) = exponent.as_whole() else {
-        return libm::pow(x, f64::from(exponent.0) / f64::from(Exponent::ONE));
+        return libm::pow(x, exponent.value());
     };
     let magnitude = libm::pow(libm::fabs(x), f64::from(n));
     // Splitting overflows above, and loses its low half below.
