@@ -178,6 +178,7 @@ fn health(run: &mut Run, bad: bool) {
         run.event(Event::Health(Health {
             venue,
             round_trip_ns: Some(worse * 6_000 * MILLIS),
+            is_new: true,
             clock_offset_ns: Some(worse.cast_signed() * 1_200_000_000),
             frames: 100,
             errors: worse * 20,

@@ -165,6 +165,7 @@ fn play(run: &mut Run, step: &Step) {
         Step::Health(venue, milliseconds, errors) => run.event(Event::Health(Health {
             venue: [Venue::Kraken, Venue::BinanceUsdm][usize::from(venue)],
             round_trip_ns: Some(u64::from(milliseconds) * MILLIS),
+            is_new: true,
             clock_offset_ns: Some(i64::from(errors) * 60_000_000),
             frames: 100,
             errors: u64::from(errors),
