@@ -621,11 +621,12 @@ fn a_place_in_the_queue_is_told_in_average_trades() {
 }
 
 #[test]
-fn a_new_process_voids_what_was_on_its_way_and_repeats_what_was_not_heard() {
+fn a_new_process_voids_what_nobody_heard_of_and_repeats_how_orders_ended() {
     let mut world = real();
     world.buy(5, 100);
     world.trade(SELL, 100, 12);
-    let first = world.venue.poll(Time(world.now)).expect("filled");
+    world.venue.poll(Time(world.now)).expect("filled");
+    assert_eq!(world.venue.statement(ID).unheard, Qty(2));
     let on_its_way = world.order(BUY, 1, Kind::Market, Ioc);
     world.request(Request::New(on_its_way)).expect("room");
     let cancel = Request::Cancel {
@@ -636,21 +637,37 @@ fn a_new_process_voids_what_was_on_its_way_and_repeats_what_was_not_heard() {
     let bytes = postcard::to_allocvec(&world.venue).expect("fits");
     world.venue = postcard::from_bytes(&bytes).expect("the same");
     world.venue.restart();
-    assert_eq!(world.venue.statement(ID).unheard, Qty(2));
     assert_eq!(world.venue.due(), None);
-    let reports = world.reports();
-    assert_eq!(reports[0], first);
-    assert_eq!(reports[1].outcome, Outcome::Void(VoidCause::Restart));
+    assert_eq!(world.venue.statement(ID), Statement::default());
+    assert!(!world.venue.rests(ID), "what traded of it is not known");
+    let told = |world: &mut World| -> Vec<_> {
+        let reports = world.reports().into_iter();
+        reports
+            .map(|report| (report.order.0, report.number, report.outcome))
+            .collect()
+    };
+    let void = Outcome::Void(VoidCause::Restart);
     let unchanged = Outcome::Unchanged(Reject::Unreachable);
-    assert_eq!((reports[2].number, reports[2].outcome), (3, unchanged));
+    let expected = [(1, 2, void), (2, 1, void), (1, 3, unchanged)];
+    assert_eq!(told(&mut world), expected);
+
+    world.buy(5, 100);
+    let cancel = Request::Cancel {
+        order: OrderId(3),
+        instrument: ID,
+    };
+    world.request(cancel).expect("room");
+    world.now += 1;
+    world.venue.restart();
+    let unreachable = told(&mut world);
+    assert_eq!(unreachable, [(3, 2, unchanged)]);
     assert!(world.venue.rests(ID), "the order itself is as it was");
-    assert_eq!(
-        world.venue.statement(ID),
-        Statement {
-            position: Qty(2),
-            unheard: Qty(0)
-        }
-    );
+    world.request(cancel).expect("room");
+    world.now += 1;
+    world.arrive();
+    let ended = world.venue.poll(Time(world.now)).expect("canceled");
+    world.venue.restart();
+    assert_eq!(world.reports(), [ended]);
 }
 
 #[test]
