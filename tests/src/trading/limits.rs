@@ -6,7 +6,7 @@ use tickerml_shared::event::{Event, Health, Operator, Record};
 use tickerml_shared::execution::Tactic;
 use tickerml_shared::instrument::{InstrumentId, Venue};
 use tickerml_shared::num::Qty;
-use tickerml_shared::order::{Life, Reason};
+use tickerml_shared::order::{Life, Outcome, Reason};
 use tickerml_shared::risk::denial::Denial;
 use tickerml_shared::risk::state::{Cause, Level, Scope};
 use tickerml_shared::time::{DAYS, MILLIS, MINUTES, SECONDS, Time};
@@ -256,6 +256,30 @@ fn the_kill_switch_leaves_nothing_in_the_book() {
     run.second();
     arrive(&mut run);
     assert_eq!(run.held(SPOT), 0);
+}
+
+#[test]
+fn an_order_that_has_become_too_large_does_not_follow_the_market() {
+    for (thousandths, follows) in [(10, true), (150, false)] {
+        let mut setup = calm();
+        setup.tactic = Tactic::Make {
+            patience_ns: 100 * SECONDS,
+        };
+        // 22.5 % of equity, of which 25 % may be in one instrument.
+        setup.limits.base_size_bps = 2_500;
+        let mut run = with_lots(setup, 20);
+        let order = choose(&mut run, SPOT, Choice::Buy);
+        arrive(&mut run);
+        shock(&mut run, SPOT, thousandths);
+        let outcome = run.reports.last().expect("answered").outcome;
+        let moved = Outcome::Replaced {
+            price: run.feeds[0].bid(),
+            left: order.qty,
+        };
+        let expected = if follows { moved } else { Outcome::Canceled };
+        assert_eq!(outcome, expected);
+        assert_eq!(run.counts.violations, 0, "nobody asked for too much");
+    }
 }
 
 /// The venue's position in a checkpoint, changed: the one place of this number whose change shows in
