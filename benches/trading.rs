@@ -101,9 +101,9 @@ fn main() -> ExitCode {
         words.is_empty() || words.iter().any(|word| *word == part)
     };
     let (venue, risk, engine) = (wanted("venue"), wanted("risk"), wanted("engine"));
+    // `cargo bench` gives the words meant for the other bench to this one too.
     if let Some(word) = words.find(|word| !["venue", "risk", "engine"].contains(&word.as_str())) {
-        println!("no part is called {word}: write venue, risk or engine");
-        return ExitCode::FAILURE;
+        println!("no part is called {word}: the parts are venue, risk and engine");
     }
     let mut lines = Vec::new();
     if venue {
