@@ -304,10 +304,7 @@ impl Engine {
         let scorecard = &mut self.state.scorecard;
         let mut scored = scorecard.traded(id, strategy, at, fill.notional);
         if let Ok(Some(closed)) = tracked {
-            // What an operator has closed says nothing of the policy's luck.
-            if reason != Reason::Flatten {
-                self.state.risk.closed(closed.net);
-            }
+            self.state.risk.closed(closed.net);
             if let Some(trip) = &closed.trip {
                 scored = scored.and(scorecard.closed(trip));
             }

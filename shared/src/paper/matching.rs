@@ -198,6 +198,12 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
+    /// Makes room for so many orders.
+    pub(super) fn reserve(&mut self, orders: usize) {
+        self.places.reserve(orders);
+        self.shares.reserve(orders);
+    }
+
     /// Takes the orders of a side that a price reaches: best price first, then first come.
     pub(super) fn reach(&mut self, resting: &[Resting], side: Side, price: Price) {
         let reached = |place: &usize| {

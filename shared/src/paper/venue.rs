@@ -275,6 +275,15 @@ pub(super) struct Shelf {
     pub(super) position: Qty,
 }
 
+impl Shelf {
+    /// Makes room for as many orders as rest as a rule, so that market events need no memory.
+    fn reserve(&mut self) {
+        self.resting
+            .reserve(MAX_RESTING.saturating_sub(self.resting.len()));
+        self.scratch.reserve(MAX_RESTING);
+    }
+}
+
 /// The way back, and what every answer needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Post {
@@ -556,6 +565,7 @@ impl Venue {
             return Err(report(0, Outcome::Unchanged(Reject::Busy)));
         }
         self.post.reserve();
+        self.shelf(instrument).reserve();
         let mut cursor = self.shelf(instrument).cursor;
         let (mut entry, mut feed) = (0, 0);
         if terms.rules.latency {
