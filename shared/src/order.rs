@@ -68,19 +68,16 @@ pub enum Reason {
     TakeProfit,
     /// The position gave back as much of its best as it may.
     TrailingStop,
-    /// A limit asks for a smaller position.
-    Reduce,
 }
 
 impl Reason {
     /// All of them, in order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 5] = [
         Self::Decision,
         Self::Flatten,
         Self::StopLoss,
         Self::TakeProfit,
         Self::TrailingStop,
-        Self::Reduce,
     ];
 
     /// Its name in reports.
@@ -92,7 +89,6 @@ impl Reason {
             Self::StopLoss => "stop-loss",
             Self::TakeProfit => "take-profit",
             Self::TrailingStop => "trailing-stop",
-            Self::Reduce => "reduce",
         }
     }
 }

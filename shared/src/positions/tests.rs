@@ -51,7 +51,7 @@ fn a_round_trip_tells_what_it_earned() {
     assert_eq!(opened, None);
     tracker.fund(ID, Cash(-7), Time(150)).expect("known");
     // 4 of 10 at 110 each: 440 - 400, less 4 of the opening fees, less 3.
-    let reduced = run(&mut tracker, Reason::Reduce, (Side::Sell, 4, 440, 3), 200);
+    let reduced = run(&mut tracker, Reason::Flatten, (Side::Sell, 4, 440, 3), 200);
     let expected = Closed {
         qty: Qty(4),
         net: Cash(33),

@@ -25,7 +25,7 @@ pub const fn exit_code(reason: Reason) -> Option<&'static str> {
         Reason::StopLoss => Some("R36-stop-loss"),
         Reason::TakeProfit => Some("R37-take-profit"),
         Reason::TrailingStop => Some("R38-trailing-stop"),
-        Reason::Decision | Reason::Flatten | Reason::Reduce => None,
+        Reason::Decision | Reason::Flatten => None,
     }
 }
 
