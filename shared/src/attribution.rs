@@ -264,6 +264,18 @@ impl Lines {
     }
 }
 
+impl core::ops::AddAssign for Lines {
+    fn add_assign(&mut self, other: Self) {
+        self.market += other.market;
+        self.latency += other.latency;
+        self.queue += other.queue;
+        self.spread += other.spread;
+        self.impact += other.impact;
+        self.fees += other.fees;
+        self.funding += other.funding;
+    }
+}
+
 /// What the account earned: the lines of all instruments, each with what its position is worth now.
 /// It equals equity less capital to the last unit when the positions are worth as much there.
 #[must_use]

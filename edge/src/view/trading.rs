@@ -110,13 +110,7 @@ pub(super) fn attribution(engine: &Engine) -> web::Attribution {
     let mut by_instrument = Vec::new();
     for ((id, instrument), part) in ids(engine).zip(parts) {
         let lines = part.lines(engine.value(id));
-        all.market += lines.market;
-        all.latency += lines.latency;
-        all.queue += lines.queue;
-        all.spread += lines.spread;
-        all.impact += lines.impact;
-        all.fees += lines.fees;
-        all.funding += lines.funding;
+        all += lines;
         if part.fills().fills > 0 {
             by_instrument.push(effects(
                 instrument.symbol.to_string(),
