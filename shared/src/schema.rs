@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::action::CHOICES;
-use crate::features::FEATURES;
+use crate::features;
 use crate::window::STEPS;
 
 /// The layout version: raised when the meaning of anything below changes without its text changing.
@@ -26,13 +26,12 @@ impl core::fmt::Display for SchemaId {
 #[must_use]
 pub fn description() -> alloc::string::String {
     let mut text = alloc::format!("version {VERSION}\nwindow {STEPS}\n");
-    for feature in &FEATURES {
-        let unit = feature.unit.name();
-        let written = writeln!(
-            text,
-            "feature {} {unit} {}",
-            feature.name, feature.parameter
-        );
+    for (kind, feature) in features::features()
+        .map(|feature| ("feature", feature))
+        .chain(features::selected().map(|feature| ("select", feature)))
+    {
+        let (unit, parameters) = (feature.row.unit.name(), feature.row.parameters);
+        let written = writeln!(text, "{kind} {feature} {unit} {parameters}");
         debug_assert!(written.is_ok(), "writing to memory");
     }
     for choice in CHOICES {
@@ -74,10 +73,10 @@ mod tests {
     #[test]
     fn a_difference_is_readable() {
         let ours = description();
-        let theirs = ours.replace("feature spread bps 1", "feature spread bps 2");
+        let theirs = ours.replace("feature spread bps ", "feature spread ticks ");
         assert_eq!(
             difference(&ours, &theirs),
-            Some(("feature spread bps 1", "feature spread bps 2"))
+            Some(("feature spread bps ", "feature spread ticks "))
         );
         assert_eq!(difference(&ours, &ours), None);
     }

@@ -6,7 +6,7 @@ use crate::action::Action;
 use crate::book::{Book, State as BookState};
 use crate::event::{Body, Funding, Gap, Side, Update};
 use crate::features::cross::Cross;
-use crate::features::{Features, Vector};
+use crate::features::{Features, Table, Vector, View};
 use crate::instrument::{Instrument, InstrumentId};
 use crate::num::{Cash, Price, notional};
 use crate::paper::depth::Depth;
@@ -30,9 +30,7 @@ pub struct Cell {
     /// Its book.
     pub book: Book,
     /// Its features' memory.
-    features: Features,
-    /// Its state vector after the newest market event; `None` while the book yields no price.
-    pub vector: Option<Vector>,
+    features: alloc::boxed::Box<Features>,
     /// The pulses that a policy sees.
     window: Window,
     /// Newest funding.
@@ -76,8 +74,7 @@ impl Cell {
             schedule: Schedule::new(id, instrument),
             synthetic: None,
             book: Book::new(),
-            features: Features::new(),
-            vector: None,
+            features: Features::boxed(),
             window: Window::new(id),
             funding: None,
             marks: None,
@@ -202,9 +199,6 @@ impl Cell {
                 None
             }
         };
-        if found.is_some() {
-            self.features.interrupt(at);
-        }
         self.interrupted |= found.is_some() || matches!(update.body, Body::Gap(_));
         self.venue_time = self.venue_time.max(update.venue_time);
         if update.received.is_known() {
@@ -215,24 +209,53 @@ impl Cell {
                 0
             };
         }
-        self.features.update(update, &self.book, at);
-        self.marks = self.touch().or(self.marks);
-        if self.book.is_partial() {
-            return found;
+        self.features.update(update, &self.book, instrument, at);
+        if found.is_some() {
+            self.features.interrupt(instrument, at);
         }
-        let cross = cross.map(|cross| {
+        self.marks = self.touch().or(self.marks);
+        if let Some(cross) = cross
+            && !self.book.is_partial()
+        {
             cross.mid(id, self.book.double_mid(), instrument);
-            &*cross
-        });
-        self.vector = self.features.vector(&self.book, instrument, cross, at);
+        }
         found
     }
 
+    /// Closes the seconds and bars that are over.
+    pub(super) fn advance(&mut self, instrument: &Instrument, at: Time) {
+        self.features.advance(instrument, at);
+    }
+
+    /// The whole table of features at `at`; `None` while the book yields no price. Advance first.
+    pub(super) fn table(
+        &self,
+        instrument: &Instrument,
+        cross: Option<&Cross>,
+        at: Time,
+    ) -> Option<Table> {
+        let view = View {
+            top: self.features.top()?,
+            instrument,
+            cross,
+            funding: self.funding.as_ref(),
+            received: self.received,
+            lag_ns: self.lag_ns,
+            at,
+        };
+        Some(self.features.read(&view))
+    }
+
     /// Closes the step that ends with this pulse; tells whether the policy may be asked.
-    pub(super) fn step(&mut self, instrument: InstrumentId, at: Time) -> (MarketStep, bool) {
-        let live = self.vector.is_some() && self.book.is_live();
+    pub(super) fn step(
+        &mut self,
+        instrument: InstrumentId,
+        state: Option<Vector>,
+        at: Time,
+    ) -> (MarketStep, bool) {
+        let live = state.is_some() && self.book.is_live();
         let masked = !live || self.interrupted;
-        let state = self.vector.filter(|_| live).unwrap_or_default();
+        let state = state.filter(|_| live).unwrap_or_default();
         self.interrupted = false;
         self.window.push(Step {
             at,

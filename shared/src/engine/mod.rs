@@ -21,6 +21,7 @@ pub use cell::Cell;
 use crate::attribution::Attribution;
 use crate::event::{Body, Decision, Event, Gap, Health, Record, Side, Trade, Update};
 use crate::execution::Tactic;
+use crate::features::Table;
 use crate::features::cross::Cross;
 use crate::instrument::{Instrument, InstrumentId, MAX_INSTRUMENTS, Venue};
 use crate::ledger::Ledger;
@@ -602,6 +603,16 @@ impl Engine {
     #[must_use]
     pub fn window(&self, instrument: InstrumentId) -> &Window {
         self.state.cells[instrument.index()].window()
+    }
+
+    /// The features of an instrument at the newest record that concerned it or every instrument;
+    /// `None` while its book yields no price.
+    #[must_use]
+    pub fn table(&self, instrument: InstrumentId) -> Option<Table> {
+        let index = instrument.index();
+        let cell = self.state.cells.get(index)?;
+        let cross = cell.cross.map(|group| &self.state.crosses[group]);
+        cell.table(&self.setup.instruments[index], cross, self.state.now)
     }
 
     /// What is known of each instrument, by id.

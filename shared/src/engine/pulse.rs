@@ -3,6 +3,7 @@
 use super::{Engine, Output, id_of};
 use crate::action::Action;
 use crate::event::{Event, Side};
+use crate::features::Vector;
 use crate::instrument::{InstrumentId, MAX_INSTRUMENTS};
 use crate::num::Cash;
 use crate::risk::denial::Denial;
@@ -14,6 +15,9 @@ pub(super) type Holdings = heapless::Vec<Held, MAX_INSTRUMENTS>;
 
 impl Engine {
     pub(super) fn pulse(&mut self, seq: u64, at: Time) {
+        for (cell, instrument) in self.state.cells.iter_mut().zip(&self.setup.instruments) {
+            cell.advance(instrument, at);
+        }
         for index in 0..self.state.cells.len() {
             self.step(id_of(index), seq, at);
         }
@@ -49,7 +53,8 @@ impl Engine {
 
     /// Closes an instrument's step, and asks the policy when its book is live.
     fn step(&mut self, instrument: InstrumentId, seq: u64, at: Time) {
-        let (step, live) = self.state.cells[instrument.index()].step(instrument, at);
+        let state = self.table(instrument).map(|table| Vector::select(&table));
+        let (step, live) = self.state.cells[instrument.index()].step(instrument, state, at);
         self.emit(Output::Step(step));
         if live {
             self.emit(Output::Ask {

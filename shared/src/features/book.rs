@@ -1,11 +1,91 @@
 //! Features of the book alone.
 
-use super::BPS;
+use serde::{Deserialize, Serialize};
+
+use super::table::rows;
+use super::{BPS, Values, View};
 use crate::book::Book;
 use crate::event::{Level, Side};
 
 /// Levels a side that book features look at.
 pub const LEVELS: usize = 10;
+
+rows! {
+    /// Features of the book as it stands.
+    BookFeature {
+        /// [`imbalance`] of the best level.
+        Imbalance1: "book_imbalance_1", Ratio, "levels=1", "Cao, Hansch, Wang (2009)";
+        /// [`imbalance`] of five levels.
+        Imbalance5: "book_imbalance_5", Ratio, "levels=5", "Cao, Hansch, Wang (2009)";
+        /// [`imbalance`] of ten levels.
+        Imbalance10: "book_imbalance_10", Ratio, "levels=10", "Cao, Hansch, Wang (2009)";
+        /// [`microprice_deviation`].
+        MicropriceDeviation: "microprice_deviation", Bps, "", "Stoikov (2018), first approximation";
+        /// [`spread`].
+        Spread: "spread", Bps, "", "quoted spread";
+    }
+}
+
+/// The best levels of a live book with both sides, best first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Top {
+    bids: heapless::Vec<Level, LEVELS>,
+    asks: heapless::Vec<Level, LEVELS>,
+}
+
+impl Top {
+    /// `None` while the book is stale or one-sided.
+    #[must_use]
+    pub fn of(book: &Book) -> Option<Self> {
+        let side = |side| book.levels(side).take(LEVELS).collect();
+        let (bids, asks): (heapless::Vec<_, _>, heapless::Vec<_, _>) =
+            (side(Side::Buy), side(Side::Sell));
+        (!bids.is_empty() && !asks.is_empty()).then_some(Self { bids, asks })
+    }
+
+    /// Up to [`LEVELS`] levels of a side, at least one.
+    #[must_use]
+    pub fn side(&self, side: Side) -> &[Level] {
+        match side {
+            Side::Buy => &self.bids,
+            Side::Sell => &self.asks,
+        }
+    }
+
+    /// The best bid.
+    #[must_use]
+    pub fn bid(&self) -> Level {
+        self.bids[0]
+    }
+
+    /// The best ask.
+    #[must_use]
+    pub fn ask(&self) -> Level {
+        self.asks[0]
+    }
+
+    /// Twice the mid price, exact.
+    #[must_use]
+    pub fn double_mid(&self) -> i64 {
+        self.bid().price.0 + self.ask().price.0
+    }
+}
+
+/// The features of a book.
+#[must_use]
+pub fn read(view: &View<'_>) -> Values<{ BookFeature::COUNT }> {
+    let (touch, ladder) = (Touch::of(view.top), Ladder::of(view.top));
+    let mut values = Values::UNKNOWN;
+    values.set(BookFeature::Imbalance1, imbalance(&ladder, 1));
+    values.set(BookFeature::Imbalance5, imbalance(&ladder, 5));
+    values.set(BookFeature::Imbalance10, imbalance(&ladder, 10));
+    values.set(
+        BookFeature::MicropriceDeviation,
+        microprice_deviation(&touch),
+    );
+    values.set(BookFeature::Spread, Some(spread(&touch)));
+    values
+}
 
 /// The best levels of both sides, in the instrument's units.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,16 +97,16 @@ pub struct Touch {
 }
 
 impl Touch {
-    /// `None` while the book is stale or one-sided.
+    /// Of the best levels.
     #[must_use]
-    pub fn of(book: &Book) -> Option<Self> {
-        let (bid, ask) = (book.best(Side::Buy)?, book.best(Side::Sell)?);
-        Some(Self {
+    pub fn of(top: &Top) -> Self {
+        let (bid, ask) = (top.bid(), top.ask());
+        Self {
             bid: bid.price.0 as f64,
             ask: ask.price.0 as f64,
             bid_qty: bid.qty.0 as f64,
             ask_qty: ask.qty.0 as f64,
-        })
+        }
     }
 
     /// The mid price, in units of the instrument's price.
@@ -44,12 +124,12 @@ pub struct Ladder {
 }
 
 impl Ladder {
-    /// Of a book; a side with fewer levels repeats its total.
+    /// Of the best levels; a side with fewer repeats its total.
     #[must_use]
-    pub fn of(book: &Book) -> Self {
+    pub fn of(top: &Top) -> Self {
         Self {
-            bids: cumulate(book.levels(Side::Buy)),
-            asks: cumulate(book.levels(Side::Sell)),
+            bids: cumulate(top.side(Side::Buy).iter().copied()),
+            asks: cumulate(top.side(Side::Sell).iter().copied()),
         }
     }
 }

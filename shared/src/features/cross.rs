@@ -3,8 +3,29 @@
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
-use super::BPS;
+use super::table::rows;
+use super::{BPS, Values, View};
 use crate::instrument::{Instrument, InstrumentId, MAX_INSTRUMENTS};
+
+rows! {
+    /// Features of one asset over several venues.
+    CrossFeature {
+        /// [`Cross::deviation`].
+        Deviation: "cross_venue_deviation", Bps, "", "deviation of the mid from the mean of the venues";
+    }
+}
+
+/// The features at `view.at`.
+#[must_use]
+pub fn read(view: &View<'_>) -> Values<{ CrossFeature::COUNT }> {
+    let mid = view.top.double_mid() as f64 / 2.0;
+    let deviation = view
+        .cross
+        .and_then(|cross| cross.deviation(mid, view.instrument));
+    let mut values = Values::UNKNOWN;
+    values.set(CrossFeature::Deviation, deviation);
+    values
+}
 
 /// The newest mids of the instruments that share a base asset, in quote units.
 ///

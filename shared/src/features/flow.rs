@@ -1,10 +1,82 @@
-//! Features of the trades, and of the mid price over time.
+//! Features of the trades by their aggressor.
 
 use serde::{Deserialize, Serialize};
 
-use super::{BPS, VOLATILITY_WINDOW_S, seconds};
+use super::table::rows;
+use super::{BPS, Values, View, seconds};
 use crate::event::{Side, Trade};
-use crate::time::{SECONDS, Time};
+use crate::time::Time;
+
+rows! {
+    /// Features of the trades by their aggressor.
+    FlowFeature {
+        /// [`Flow::imbalance`] of a second.
+        Flow1: "trade_flow_1s", Ratio, "window_s=1", "Cont, Kukanov, Stoikov (2014), 2.3";
+        /// [`Flow::imbalance`] of ten seconds.
+        Flow10: "trade_flow_10s", Ratio, "window_s=10", "Cont, Kukanov, Stoikov (2014), 2.3";
+        /// [`Flow::imbalance`] of a minute.
+        Flow60: "trade_flow_60s", Ratio, "window_s=60", "Cont, Kukanov, Stoikov (2014), 2.3";
+        /// The mid's deviation from [`Flow::vwap`] of a minute.
+        VwapDeviation60: "vwap_deviation_60s", Bps, "window_s=60", "volume-weighted average price";
+    }
+}
+
+/// The windows of trade flow, in seconds.
+const WINDOWS_S: [u32; 3] = [1, 10, 60];
+
+/// Trade flow over several windows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flows {
+    windows: [Flow; WINDOWS_S.len()],
+}
+
+impl Default for Flows {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Flows {
+    /// Nothing observed yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            windows: [
+                Flow::new(WINDOWS_S[0]),
+                Flow::new(WINDOWS_S[1]),
+                Flow::new(WINDOWS_S[2]),
+            ],
+        }
+    }
+
+    /// Counts a trade.
+    pub fn trade(&mut self, trade: &Trade, at: Time) {
+        for window in &mut self.windows {
+            window.trade(trade, at);
+        }
+    }
+
+    /// Observation was interrupted: every window starts anew.
+    pub fn interrupt(&mut self, at: Time) {
+        for window in &mut self.windows {
+            window.interrupt(at);
+        }
+    }
+
+    /// The features at `view.at`.
+    #[must_use]
+    pub fn read(&self, view: &View<'_>) -> Values<{ FlowFeature::COUNT }> {
+        let [second, ten, minute] = &self.windows;
+        let mid = view.top.double_mid() as f64 / 2.0;
+        let deviation = |flow: &Flow| flow.vwap(view.at).map(|vwap| (mid / vwap - 1.0) * BPS);
+        let mut values = Values::UNKNOWN;
+        values.set(FlowFeature::Flow1, second.imbalance(view.at));
+        values.set(FlowFeature::Flow10, ten.imbalance(view.at));
+        values.set(FlowFeature::Flow60, minute.imbalance(view.at));
+        values.set(FlowFeature::VwapDeviation60, deviation(minute));
+        values
+    }
+}
 
 /// Buckets of a window: it moves forward in steps of a twentieth.
 const BUCKETS: usize = 20;
@@ -138,111 +210,6 @@ impl Flow {
     }
 }
 
-/// Samples of a window of realised volatility.
-const SAMPLES: usize = VOLATILITY_WINDOW_S as usize;
-
-/// Realised volatility of the mid price, sampled once a second.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Volatility {
-    /// The second of the newest sample, and the mid then (doubled, exact).
-    second: u64,
-    sampled: i64,
-    /// The newest mid seen, of the current second.
-    current: i64,
-    count: usize,
-    #[serde(with = "squares")]
-    squares: [f64; SAMPLES],
-}
-
-/// serde's own implementations end at arrays of 32.
-mod squares {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::SAMPLES;
-
-    pub(super) fn serialize<S: Serializer>(
-        squares: &[f64; SAMPLES],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        squares.as_slice().serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<[f64; SAMPLES], D::Error> {
-        let squares = heapless::Vec::<f64, SAMPLES>::deserialize(deserializer)?;
-        squares
-            .into_array()
-            .map_err(|_| serde::de::Error::custom("a shorter volatility window"))
-    }
-}
-
-impl Default for Volatility {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Volatility {
-    /// Nothing observed yet.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            second: 0,
-            sampled: 0,
-            current: 0,
-            count: 0,
-            squares: [0.0; SAMPLES],
-        }
-    }
-
-    /// Takes the doubled mid at `at`. The sample of a second is its last mid.
-    pub fn mid(&mut self, double_mid: i64, at: Time) {
-        let second = at.0 / SECONDS;
-        if self.current == 0 || double_mid <= 0 {
-            self.second = second;
-            self.sampled = double_mid.max(0);
-            self.current = double_mid.max(0);
-            return;
-        }
-        if double_mid == self.current && second == self.second {
-            return;
-        }
-        // Seconds without a change repeat the mid: the first ends with the move, the rest with zero.
-        let elapsed = second.saturating_sub(self.second);
-        for step in 0..elapsed.min(SAMPLES as u64 + 1) {
-            let change = if step == 0 {
-                libm::log(self.current as f64 / self.sampled as f64)
-            } else {
-                0.0
-            };
-            let place = ((self.second + step) % SAMPLES as u64) as usize;
-            self.squares[place] = change * change;
-            self.count = (self.count + 1).min(SAMPLES);
-        }
-        if elapsed > 0 {
-            self.sampled = self.current;
-            self.second = second;
-        }
-        self.current = double_mid;
-    }
-
-    /// Observation was interrupted.
-    pub const fn interrupt(&mut self) {
-        *self = Self::new();
-    }
-
-    /// The square root of the sum of squared log returns over the window, in basis points; unknown
-    /// until the window has been observed in full.
-    ///
-    /// Source: Andersen, Bollerslev, Diebold and Labys, "The distribution of realized exchange rate
-    /// volatility", JASA 96 (2001).
-    #[must_use]
-    pub fn realised(&self) -> Option<f64> {
-        (self.count == SAMPLES).then(|| libm::sqrt(self.squares.iter().sum::<f64>()) * BPS)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use alloc::vec::Vec;
@@ -251,7 +218,7 @@ mod tests {
 
     use super::*;
     use crate::num::{Price, Qty};
-    use crate::time::MILLIS;
+    use crate::time::{MILLIS, SECONDS};
 
     const START: u64 = 1_000_000 * SECONDS;
 
@@ -299,26 +266,6 @@ mod tests {
             flow.imbalance(Time(START + 11 * SECONDS + 999 * MILLIS)),
             None
         );
-    }
-
-    #[test]
-    fn volatility_is_the_root_of_summed_squares() {
-        let mut volatility = Volatility::new();
-        let mids: Vec<i64> = (0..=62).map(|second| 20_000 + (second % 2) * 20).collect();
-        for (second, mid) in (0..).zip(&mids) {
-            volatility.mid(*mid, Time(START + second * SECONDS));
-        }
-        let step = libm::log(20_020.0 / 20_000.0);
-        let want = libm::sqrt(60.0 * step * step) * 1e4;
-        assert!((volatility.realised().expect("full") - want).abs() < 1e-9);
-    }
-
-    #[test]
-    fn a_quiet_market_has_no_volatility() {
-        let mut volatility = Volatility::new();
-        volatility.mid(20_000, Time(START));
-        volatility.mid(20_000, Time(START + 90 * SECONDS));
-        assert_eq!(volatility.realised(), Some(0.0));
     }
 
     proptest! {

@@ -1,153 +1,384 @@
-//! The one table of features: what the policy sees of a market.
+//! The one table of features: what is known of a market, and what of it the policy sees.
 //!
-//! Every feature is causal, costs O(1) per event and allocates nothing. A value that is not known
-//! (a window not yet observed in full since the last gap, no second venue) is marked invalid and
-//! stands as zero; it is never guessed. This folder is the only place where exact integers become
-//! floating-point numbers.
+//! Every feature is causal: its value at an instant follows from the events up to it. Memory grows
+//! with events and seconds through [`Features::update`] and [`Features::advance`]; [`Features::read`]
+//! changes nothing. All cost O(1) per event and allocate nothing. A value that is not known (a window
+//! not yet observed in full since the last gap, no second venue) is marked so; it is never guessed.
+//! This folder is the only place where exact integers become floating-point numbers.
+//!
+//! The table is made of [`BLOCKS`], one for each group and timeframe. A model sees the part of it
+//! that [`SELECTION`] names.
 
+pub mod alpha158;
+pub mod bars;
 pub mod book;
 pub mod cross;
 pub mod flow;
+pub mod funding;
+pub mod impact;
+pub mod indicators;
+pub mod intensity;
+pub mod liquidity;
+pub mod orderflow;
+pub mod regime;
+pub mod second;
+pub mod table;
+pub mod toxicity;
+pub mod volatility;
+
+use alloc::boxed::Box;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::book::Book;
-use crate::event::{Body, Update};
+use crate::event::{Body, Funding, Update};
 use crate::instrument::Instrument;
 use crate::time::{SECONDS, Time};
+use bars::{Bars, Timeframe};
+use book::Top;
 use cross::Cross;
-use flow::{Flow, Volatility};
+use second::{Clock, Second, Step};
+pub use table::{Row, Unit, Values};
 
-/// The unit of a feature's value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Unit {
-    /// A ratio in `[-1, 1]`.
-    Ratio,
-    /// Hundredths of a percent of the mid price.
-    Bps,
+/// Where a feature comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// The book as it stands.
+    Book,
+    /// Changes of the book.
+    OrderFlow,
+    /// How the book is filled and emptied.
+    Liquidity,
+    /// Trades by their aggressor.
+    Flow,
+    /// How fast trades come.
+    Intensity,
+    /// Volume-synchronised toxicity.
+    Toxicity,
+    /// What trades do to the price.
+    Impact,
+    /// How much the price moves.
+    Volatility,
+    /// What kind of market it is.
+    Regime,
+    /// Other venues.
+    Cross,
+    /// Perpetual funding.
+    Funding,
+    /// Bars by activity.
+    Activity,
+    /// Indicators on bars of time.
+    Indicators,
+    /// Qlib's 158 bar factors.
+    Alpha158,
 }
 
-impl Unit {
+impl Group {
     /// Its name in reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Ratio => "ratio",
-            Self::Bps => "bps",
+            Self::Book => "book",
+            Self::OrderFlow => "order_flow",
+            Self::Liquidity => "liquidity",
+            Self::Flow => "flow",
+            Self::Intensity => "intensity",
+            Self::Toxicity => "toxicity",
+            Self::Impact => "impact",
+            Self::Volatility => "volatility",
+            Self::Regime => "regime",
+            Self::Cross => "cross",
+            Self::Funding => "funding",
+            Self::Activity => "activity",
+            Self::Indicators => "indicators",
+            Self::Alpha158 => "alpha158",
         }
     }
 }
 
-/// One row of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Feature {
-    /// Its name, for good: a change of meaning is a new name.
-    pub name: &'static str,
-    /// Its unit.
-    pub unit: Unit,
-    /// The function's parameter: levels of a book feature, seconds of a window.
-    pub parameter: u32,
-    /// The function.
-    pub function: Function,
+/// A run of rows of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Block {
+    /// Their group.
+    pub group: Group,
+    /// The bars that they are about, for groups that exist once for each timeframe.
+    pub timeframe: Option<Timeframe>,
+    /// The rows.
+    pub rows: &'static [Row],
 }
 
-/// The functions of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Function {
-    /// [`book::imbalance`] over so many levels.
-    Imbalance,
-    /// [`book::microprice_deviation`].
-    MicropriceDeviation,
-    /// [`book::spread`].
-    Spread,
-    /// [`flow::Flow::imbalance`] over so many seconds.
-    TradeFlow,
-    /// [`flow::Flow::vwap`] over so many seconds, as the mid's deviation from it.
-    VwapDeviation,
-    /// [`flow::Volatility::realised`] over so many seconds.
-    RealisedVolatility,
-    /// [`cross::Cross::deviation`].
-    CrossVenue,
-}
-
-const fn feature(name: &'static str, unit: Unit, parameter: u32, function: Function) -> Feature {
-    Feature {
-        name,
-        unit,
-        parameter,
-        function,
+const fn block(group: Group, rows: &'static [Row]) -> Block {
+    Block {
+        group,
+        timeframe: None,
+        rows,
     }
 }
 
-/// The table. Its order is the order of the state vector.
-pub const FEATURES: [Feature; 11] = [
-    feature("book_imbalance_1", Unit::Ratio, 1, Function::Imbalance),
-    feature("book_imbalance_5", Unit::Ratio, 5, Function::Imbalance),
-    feature("book_imbalance_10", Unit::Ratio, 10, Function::Imbalance),
-    feature(
-        "microprice_deviation",
-        Unit::Bps,
-        1,
-        Function::MicropriceDeviation,
-    ),
-    feature("spread", Unit::Bps, 1, Function::Spread),
-    feature("trade_flow_1s", Unit::Ratio, 1, Function::TradeFlow),
-    feature("trade_flow_10s", Unit::Ratio, 10, Function::TradeFlow),
-    feature("trade_flow_60s", Unit::Ratio, 60, Function::TradeFlow),
-    feature("vwap_deviation_60s", Unit::Bps, 60, Function::VwapDeviation),
-    feature(
-        "realised_volatility_60s",
-        Unit::Bps,
-        60,
-        Function::RealisedVolatility,
-    ),
-    feature("cross_venue_deviation", Unit::Bps, 0, Function::CrossVenue),
+const fn bar_block(group: Group, timeframe: Timeframe, rows: &'static [Row]) -> Block {
+    Block {
+        group,
+        timeframe: Some(timeframe),
+        rows,
+    }
+}
+
+/// The timeframe of [`Group::Alpha158`].
+pub const ALPHA158_TIMEFRAME: Timeframe = Timeframe::Minute1;
+
+/// The table, block after block. Its order is the order of [`Table`].
+pub const BLOCKS: [Block; 20] = [
+    block(Group::Book, &book::BookFeature::ROWS),
+    block(Group::OrderFlow, &orderflow::OrderFlowFeature::ROWS),
+    block(Group::Liquidity, &liquidity::LiquidityFeature::ROWS),
+    block(Group::Flow, &flow::FlowFeature::ROWS),
+    block(Group::Intensity, &intensity::IntensityFeature::ROWS),
+    block(Group::Toxicity, &toxicity::ToxicityFeature::ROWS),
+    block(Group::Impact, &impact::ImpactFeature::ROWS),
+    block(Group::Volatility, &volatility::VolatilityFeature::ROWS),
+    block(Group::Regime, &regime::RegimeFeature::ROWS),
+    block(Group::Cross, &cross::CrossFeature::ROWS),
+    block(Group::Funding, &funding::FundingFeature::ROWS),
+    block(Group::Activity, &bars::ActivityFeature::ROWS),
+    bar_block(Group::Indicators, Timeframe::Second1, &indicators::ROWS),
+    bar_block(Group::Indicators, Timeframe::Minute1, &indicators::ROWS),
+    bar_block(Group::Indicators, Timeframe::Minute5, &indicators::ROWS),
+    bar_block(Group::Indicators, Timeframe::Minute15, &indicators::ROWS),
+    bar_block(Group::Indicators, Timeframe::Hour1, &indicators::ROWS),
+    bar_block(Group::Indicators, Timeframe::Hour4, &indicators::ROWS),
+    bar_block(Group::Indicators, Timeframe::Day1, &indicators::ROWS),
+    bar_block(Group::Alpha158, ALPHA158_TIMEFRAME, &alpha158::ROWS),
 ];
 
-/// The windows of trade flow, in seconds; the last one also gives the VWAP.
-pub const FLOW_WINDOWS_S: [u32; 3] = [1, 10, 60];
-/// Seconds, and therefore samples, of realised volatility.
-pub const VOLATILITY_WINDOW_S: u32 = 60;
+/// The first place of a block in the table.
+const fn start_of(block: usize) -> usize {
+    let (mut start, mut index) = (0, 0);
+    while index < block {
+        start += BLOCKS[index].rows.len();
+        index += 1;
+    }
+    start
+}
 
-/// The state of a market at one moment, in the order of [`FEATURES`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Features in the table.
+pub const TABLE_LEN: usize = start_of(BLOCKS.len());
+
+/// The whole table of one instrument at one moment.
+pub type Table = Values<TABLE_LEN>;
+
+/// One feature of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Feature {
+    /// Its place in the table.
+    pub place: usize,
+    /// Its group.
+    pub group: Group,
+    /// The bars that it is about.
+    pub timeframe: Option<Timeframe>,
+    /// The rest.
+    pub row: &'static Row,
+}
+
+/// `name`, or `name@timeframe`.
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.timeframe {
+            None => f.pad(self.row.name),
+            Some(timeframe) => write!(f, "{}@{}", self.row.name, timeframe.name()),
+        }
+    }
+}
+
+impl Feature {
+    /// Whether this is how it is called.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        match (self.timeframe, name.split_once('@')) {
+            (None, None) => self.row.name == name,
+            (Some(timeframe), Some((row, of))) => self.row.name == row && timeframe.name() == of,
+            _ => false,
+        }
+    }
+}
+
+/// All features, in the order of the table.
+pub fn features() -> impl Iterator<Item = Feature> {
+    let rows = BLOCKS
+        .iter()
+        .flat_map(|block| block.rows.iter().map(move |row| (block, row)));
+    rows.enumerate().map(|(place, (block, row))| Feature {
+        place,
+        group: block.group,
+        timeframe: block.timeframe,
+        row,
+    })
+}
+
+/// What a model sees, by row name and timeframe; at most 64, one bit each in [`Vector::valid`].
+pub const SELECTION: [(&str, Option<Timeframe>); 11] = [
+    ("book_imbalance_1", None),
+    ("book_imbalance_5", None),
+    ("book_imbalance_10", None),
+    ("microprice_deviation", None),
+    ("spread", None),
+    ("trade_flow_1s", None),
+    ("trade_flow_10s", None),
+    ("trade_flow_60s", None),
+    ("vwap_deviation_60s", None),
+    ("realised_volatility_60s", None),
+    ("cross_venue_deviation", None),
+];
+
+/// The places of [`SELECTION`] in the table.
+pub const SELECTED: [usize; SELECTION.len()] = {
+    let mut places = [0; SELECTION.len()];
+    let mut index = 0;
+    while index < places.len() {
+        places[index] = place_of(SELECTION[index].0, SELECTION[index].1);
+        index += 1;
+    }
+    places
+};
+
+/// The place of a row; a name that does not exist stops the build.
+const fn place_of(name: &str, timeframe: Option<Timeframe>) -> usize {
+    let mut block = 0;
+    while block < BLOCKS.len() {
+        let same = match (BLOCKS[block].timeframe, timeframe) {
+            (None, None) => true,
+            (Some(one), Some(other)) => one as usize == other as usize,
+            _ => false,
+        };
+        let mut row = 0;
+        while same && row < BLOCKS[block].rows.len() {
+            if equal(BLOCKS[block].rows[row].name, name) {
+                return start_of(block) + row;
+            }
+            row += 1;
+        }
+        block += 1;
+    }
+    panic!("SELECTION names a feature that the table does not have");
+}
+
+const fn equal(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut index = 0;
+    while index < one.len() && index < other.len() && one[index] == other[index] {
+        index += 1;
+    }
+    index == one.len() && index == other.len()
+}
+
+/// What a model sees of a market at one moment, in the order of [`SELECTION`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Vector {
     /// The values; an invalid one is zero.
-    pub values: [f32; FEATURES.len()],
+    #[serde(with = "table::array")]
+    pub values: [f32; SELECTION.len()],
     /// Bit `n` is set when value `n` is known.
-    pub valid: u32,
+    pub valid: u64,
+}
+
+const _: () = assert!(SELECTION.len() <= u64::BITS as usize, "one bit each");
+
+impl Default for Vector {
+    fn default() -> Self {
+        Self {
+            values: [0.0; SELECTION.len()],
+            valid: 0,
+        }
+    }
 }
 
 impl Vector {
-    /// The value of a feature, when it is known.
+    /// The selected part of a table.
+    #[must_use]
+    pub fn select(table: &Table) -> Self {
+        let mut vector = Self::default();
+        for (index, place) in SELECTED.into_iter().enumerate() {
+            if let Some(value) = table.get(place) {
+                vector.values[index] = value;
+                vector.valid |= 1 << index;
+            }
+        }
+        vector
+    }
+
+    /// The value of a feature by its place in [`SELECTION`], when it is known.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<f32> {
         (self.valid >> index & 1 == 1).then(|| self.values[index])
     }
 
-    /// The value of the feature of that name, when it is known.
+    /// The value of the selected feature of that name, when it is known.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<f32> {
-        self.get(FEATURES.iter().position(|feature| feature.name == name)?)
+        self.get(selected().position(|feature| feature.is_called(name))?)
     }
+}
 
-    fn set(&mut self, index: usize, value: Option<f64>) {
-        #[expect(clippy::cast_possible_truncation, reason = "the model computes in f32")]
-        if let Some(value) = value
-            .map(|value| value as f32)
-            .filter(|value| value.is_finite())
-        {
-            self.values[index] = value;
-            self.valid |= 1 << index;
+/// The features of [`SELECTION`], in its order.
+pub fn selected() -> impl Iterator<Item = Feature> {
+    SELECTED.into_iter().map(|place| feature(place))
+}
+
+/// The feature at a place of the table.
+///
+/// # Panics
+/// When there is no such place.
+#[must_use]
+pub fn feature(place: usize) -> Feature {
+    let mut start = 0;
+    for block in &BLOCKS {
+        if let Some(row) = block.rows.get(place - start) {
+            return Feature {
+                place,
+                group: block.group,
+                timeframe: block.timeframe,
+                row,
+            };
         }
+        start += block.rows.len();
     }
+    panic!("the table has {TABLE_LEN} places, {place} is not one of them");
+}
+
+/// What features are read from besides their memory.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The best levels.
+    pub top: &'a Top,
+    /// The instrument.
+    pub instrument: &'a Instrument,
+    /// The other venues of the same asset; `None` for an instrument without asset.
+    pub cross: Option<&'a Cross>,
+    /// The newest funding, of a perpetual.
+    pub funding: Option<&'a Funding>,
+    /// When the newest market event left the socket.
+    pub received: Time,
+    /// From the venue's stamp of that event to then; 0 where the venue gives none.
+    pub lag_ns: i64,
+    /// Now.
+    pub at: Time,
 }
 
 /// What one instrument's features remember.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Features {
-    flows: [Flow; FLOW_WINDOWS_S.len()],
-    volatility: Volatility,
+    clock: Clock,
+    /// The best levels after the newest event; `None` while the book yields no price.
+    top: Option<Top>,
+    order_flow: orderflow::OrderFlow,
+    liquidity: liquidity::Liquidity,
+    flow: flow::Flows,
+    intensity: intensity::Intensity,
+    toxicity: toxicity::Toxicity,
+    impact: impact::Impact,
+    volatility: volatility::Volatility,
+    regime: regime::Regime,
+    bars: Bars,
 }
 
 impl Default for Features {
@@ -159,78 +390,146 @@ impl Default for Features {
 impl Features {
     /// Nothing observed yet.
     #[must_use]
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self {
-            flows: [
-                Flow::new(FLOW_WINDOWS_S[0]),
-                Flow::new(FLOW_WINDOWS_S[1]),
-                Flow::new(FLOW_WINDOWS_S[2]),
-            ],
-            volatility: Volatility::new(),
+            clock: Clock::new(),
+            top: None,
+            order_flow: orderflow::OrderFlow::new(),
+            liquidity: liquidity::Liquidity::new(),
+            flow: flow::Flows::new(),
+            intensity: intensity::Intensity::new(),
+            toxicity: toxicity::Toxicity::new(),
+            impact: impact::Impact::new(),
+            volatility: volatility::Volatility::new(),
+            regime: regime::Regime::new(),
+            bars: Bars::new(),
         }
     }
 
-    /// Takes a market event, after the book took it. A late trade still counts as flow: it happened.
-    pub fn update(&mut self, update: &Update, book: &Book, at: Time) {
+    /// In memory of its own, since it is large.
+    #[must_use]
+    pub fn boxed() -> Box<Self> {
+        Box::new(Self::new())
+    }
+
+    /// Takes a market event, after the book took it. A late trade still counts: it happened.
+    pub fn update(&mut self, update: &Update, book: &Book, instrument: &Instrument, at: Time) {
+        self.advance(instrument, at);
+        if self.clock.hear(at) {
+            self.lose(at);
+        }
         match &update.body {
             Body::Trade(trade) => {
-                for flow in &mut self.flows {
-                    flow.trade(trade, at);
-                }
+                self.clock.trade(trade);
+                self.flow.trade(trade, at);
+                self.intensity.trade(trade, at);
+                self.liquidity.trade(trade, self.top.as_ref(), at);
+                self.impact.trade(trade, self.top.as_ref(), at);
+                self.bars.trade(trade, instrument, at);
             }
-            Body::Gap(_) => self.interrupt(at),
-            Body::Depth(_) | Body::Touch(_) | Body::Funding(_) => {}
-        }
-        if let Some(double_mid) = book.double_mid() {
-            self.volatility.mid(double_mid, at);
+            Body::Gap(_) => self.lose(at),
+            Body::Depth(_) | Body::Touch(_) => self.look(book, at),
+            Body::Funding(_) => {}
         }
     }
 
-    /// Observation was interrupted: every window starts anew.
-    pub fn interrupt(&mut self, at: Time) {
-        for flow in &mut self.flows {
-            flow.interrupt(at);
+    /// The book may have changed. Between the parts of a message it says nothing, and what was known
+    /// before stands.
+    fn look(&mut self, book: &Book, at: Time) {
+        if book.is_partial() {
+            return;
         }
-        self.volatility.interrupt();
+        let top = Top::of(book);
+        if let Some(top) = &top {
+            if !self.clock.is_observing() {
+                self.restart(at);
+                self.clock.resume();
+            }
+            self.order_flow.top(top, at);
+            self.liquidity.top(top, at);
+        }
+        self.clock.mid(top.as_ref().map(Top::double_mid));
+        self.top = top;
     }
 
-    /// The state vector at `at`; `None` while the book yields no price.
+    /// Continuity was lost: nothing is seen until the book is back.
+    pub fn interrupt(&mut self, instrument: &Instrument, at: Time) {
+        self.advance(instrument, at);
+        self.lose(at);
+    }
+
+    fn lose(&mut self, at: Time) {
+        self.clock.interrupt();
+        self.top = None;
+        self.restart(at);
+    }
+
+    /// Every window starts anew.
+    fn restart(&mut self, at: Time) {
+        self.order_flow.interrupt(at);
+        self.liquidity.interrupt(at);
+        self.flow.interrupt(at);
+        self.intensity.interrupt(at);
+        self.toxicity.interrupt(at);
+        self.impact.interrupt(at);
+        self.volatility.interrupt(at);
+        self.regime.interrupt(at);
+        self.bars.interrupt(at);
+    }
+
+    /// Closes the seconds, and the bars made of them, that are over at `at`.
+    pub fn advance(&mut self, instrument: &Instrument, at: Time) {
+        while let Some(step) = self.clock.advance(at) {
+            match step {
+                Step::Closed(second) => self.second(&second, instrument),
+                Step::Idle => self.lose(at),
+            }
+        }
+    }
+
+    fn second(&mut self, second: &Second, instrument: &Instrument) {
+        self.order_flow.second(second);
+        self.liquidity.second(second, self.top.as_ref());
+        self.toxicity.second(second);
+        self.impact.second(second, instrument);
+        self.volatility.second(second);
+        self.regime.second(second);
+        self.bars.second(second, instrument);
+    }
+
+    /// The best levels, while the book yields a price.
     #[must_use]
-    pub fn vector(
-        &self,
-        book: &Book,
-        instrument: &Instrument,
-        cross: Option<&Cross>,
-        at: Time,
-    ) -> Option<Vector> {
-        let touch = book::Touch::of(book)?;
-        let ladder = book::Ladder::of(book);
-        let mut vector = Vector::default();
-        for (index, feature) in FEATURES.iter().enumerate() {
-            let value = match feature.function {
-                Function::Imbalance => book::imbalance(&ladder, feature.parameter as usize),
-                Function::MicropriceDeviation => book::microprice_deviation(&touch),
-                Function::Spread => Some(book::spread(&touch)),
-                Function::TradeFlow => self.flow(feature).and_then(|flow| flow.imbalance(at)),
-                Function::VwapDeviation => self
-                    .flow(feature)
-                    .and_then(|flow| flow.vwap(at))
-                    .map(|vwap| (touch.mid() / vwap - 1.0) * BPS),
-                Function::RealisedVolatility => self.volatility.realised(),
-                Function::CrossVenue => {
-                    cross.and_then(|cross| cross.deviation(touch.mid(), instrument))
-                }
-            };
-            vector.set(index, value);
-        }
-        Some(vector)
+    pub const fn top(&self) -> Option<&Top> {
+        self.top.as_ref()
     }
 
-    fn flow(&self, feature: &Feature) -> Option<&Flow> {
-        let place = FLOW_WINDOWS_S
-            .iter()
-            .position(|window| *window == feature.parameter)?;
-        Some(&self.flows[place])
+    /// The bars and what is made of them.
+    #[must_use]
+    pub const fn bars(&self) -> &Bars {
+        &self.bars
+    }
+
+    /// The whole table; advance to `view.at` first.
+    #[must_use]
+    pub fn read(&self, view: &View<'_>) -> Table {
+        let mut table = Table::UNKNOWN;
+        table.place(start_of(0), &book::read(view));
+        table.place(start_of(1), &self.order_flow.read(view));
+        table.place(start_of(2), &self.liquidity.read(view));
+        table.place(start_of(3), &self.flow.read(view));
+        table.place(start_of(4), &self.intensity.read(view));
+        table.place(start_of(5), &self.toxicity.read(view));
+        table.place(start_of(6), &self.impact.read(view));
+        table.place(start_of(7), &self.volatility.read(view));
+        table.place(start_of(8), &self.regime.read(view));
+        table.place(start_of(9), &cross::read(view));
+        table.place(start_of(10), &funding::read(view));
+        table.place(start_of(11), &self.bars.activity(view));
+        for (index, timeframe) in Timeframe::ALL.into_iter().enumerate() {
+            table.place(start_of(12 + index), self.bars.indicators(timeframe));
+        }
+        table.place(start_of(12 + Timeframe::ALL.len()), self.bars.alpha158());
+        table
     }
 }
 
@@ -240,4 +539,25 @@ pub const BPS: f64 = 1e4;
 /// Whole seconds as nanoseconds.
 const fn seconds(count: u32) -> u64 {
     count as u64 * SECONDS
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_lead_to_their_places() {
+        let names: BTreeSet<_> = features().map(|feature| feature.to_string()).collect();
+        assert_eq!(names.len(), TABLE_LEN);
+        for (place, listed) in features().enumerate() {
+            assert_eq!((listed.place, feature(place).row), (place, listed.row));
+            assert!(listed.is_called(&listed.to_string()));
+        }
+        for (place, (name, _)) in SELECTED.iter().zip(SELECTION) {
+            assert_eq!(feature(*place).row.name, name);
+        }
+    }
 }
