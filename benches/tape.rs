@@ -20,8 +20,8 @@ use tickerml_edge::venue::session::Session;
 use tickerml_shared::book::Book;
 use tickerml_shared::engine::{Engine, Output, Setup};
 use tickerml_shared::event::{Body, Depth, DepthKind, Event, Level, Record, Side, Touch, Update};
-use tickerml_shared::features::{FEATURES, Feature, Features, Function};
-use tickerml_shared::instrument::Instrument;
+use tickerml_shared::features::{Features, Vector, View};
+use tickerml_shared::instrument::{Instrument, InstrumentId};
 use tickerml_shared::num::pow10;
 use tickerml_shared::synchroniser::Synchroniser;
 use tickerml_shared::time::Time;
@@ -40,6 +40,8 @@ const SIMULATED_S: (u64, u64) = (60, 3);
 const TARGET: (f64, f64) = (5_000.0, 20_000.0);
 /// Book features of both ways are equal to the precision of the state vector, which is `f32`.
 const TOLERANCE: f64 = 1e-4;
+/// Of them, those that look beyond the touch.
+const DEEPER: [&str; 2] = ["book_imbalance_5", "book_imbalance_10"];
 /// Reads of the clock by which its cost is told.
 const CLOCK_READS: u32 = 100_000;
 
@@ -189,11 +191,13 @@ impl Pipeline {
         }
         while let Some(update) = self.synchroniser.poll(now) {
             self.seq += 1;
+            let instrument = update.instrument;
             self.engine.handle(&Record {
                 seq: self.seq,
                 at: now,
                 event: Event::Market(update),
             });
+            black_box(self.engine.table(instrument));
             while let Some(output) = self.engine.poll() {
                 if let Output::Resync { instrument, .. } = output {
                     self.session.resync(now, instrument);
@@ -416,37 +420,30 @@ fn assert_same_features(prepared: &Prepared<'_>) {
     for (line, (now, text)) in prepared.tape.frames.iter().enumerate() {
         ours.frame(*now, text);
         theirs.frame(now.0, text).expect("JSON");
-        for (instrument, cell) in prepared.instruments.iter().zip(ours.engine.cells()) {
+        for (id, instrument) in (0..).map(InstrumentId).zip(&prepared.instruments) {
+            let table = ours.engine.table(id);
+            let vector = table.map(|table| Vector::select(&table));
             let theirs = theirs
                 .markets
                 .get(instrument.symbol.as_str())
                 .and_then(|market| market.features);
-            let (Some(ours), Some(theirs)) = (cell.vector, theirs) else {
+            let (Some(ours), Some(theirs)) = (vector, theirs) else {
                 continue;
             };
             compared += 1;
-            let differing =
-                ours.values
-                    .iter()
-                    .zip(theirs)
-                    .take(BOOK_FEATURES)
-                    .position(|(ours, theirs)| {
-                        (f64::from(*ours) - theirs).abs() > TOLERANCE * theirs.abs().max(1.0)
-                    });
-            match differing.map(|place| &FEATURES[place]) {
+            let differing = BOOK_FEATURES.iter().zip(theirs).find(|(name, theirs)| {
+                let ours = f64::from(ours.named(name).expect("a live book has it"));
+                (ours - theirs).abs() > TOLERANCE * theirs.abs().max(1.0)
+            });
+            match differing {
                 None => {}
-                Some(Feature {
-                    function: Function::Imbalance,
-                    parameter: 2..,
-                    ..
-                }) => deeper += 1,
-                Some(feature) => panic!(
-                    "{} line {}: {} of {:?}: {:?} against {theirs:?}",
+                Some((name, _)) if DEEPER.contains(name) => deeper += 1,
+                Some((name, theirs)) => panic!(
+                    "{} line {}: {name} of {:?}: {:?} against {theirs:?}",
                     prepared.tape.name,
                     line + 1,
-                    feature.name,
                     instrument.symbol,
-                    ours.values
+                    ours.named(name)
                 ),
             }
         }
@@ -699,13 +696,20 @@ fn update_passes(prepared: &Prepared<'_>, quick: bool, meters: [&mut Meter; 3]) 
             (place, *now, update)
         },
         |(books, features), (place, now, update)| {
-            features[place].update(update, &books[place], now);
-            black_box(features[place].vector(
-                &books[place],
-                &prepared.instruments[place],
-                None,
-                now,
-            ));
+            let instrument = &prepared.instruments[place];
+            features[place].update(update, &books[place], instrument, now);
+            let top = features[place].top();
+            black_box(top.map(|top| {
+                features[place].read(&View {
+                    top,
+                    instrument,
+                    cross: None,
+                    funding: None,
+                    received: now,
+                    lag_ns: 0,
+                    at: now,
+                })
+            }));
         },
     );
     let make = || {

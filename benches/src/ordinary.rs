@@ -11,10 +11,15 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use serde_json::Value;
 use tickerml_shared::instrument::Venue;
 
-/// Book features stand first: imbalance at 1, 5 and 10 levels, microprice deviation, spread.
-pub const BOOK_FEATURES: usize = 5;
-/// Those, trade flow over three windows, VWAP deviation and realised volatility, in the order of
-/// [`tickerml_shared::features::FEATURES`].
+/// Book features stand first, under these names of ours.
+pub const BOOK_FEATURES: [&str; 5] = [
+    "book_imbalance_1",
+    "book_imbalance_5",
+    "book_imbalance_10",
+    "microprice_deviation",
+    "spread",
+];
+/// Those, trade flow over three windows, VWAP deviation and realised volatility.
 pub type Features = [f64; 10];
 
 /// A price as an ordered key, as everybody makes one of a float.

@@ -85,18 +85,18 @@ fn imbalance(window: &Window) -> Action {
 #[cfg(test)]
 mod tests {
     use tickerml_shared::action::Choice;
-    use tickerml_shared::features::{FEATURES, Vector};
+    use tickerml_shared::features::{SELECTION, Vector};
     use tickerml_shared::instrument::InstrumentId;
     use tickerml_shared::time::Time;
     use tickerml_shared::window::Step;
 
     use super::*;
 
-    fn window(value: f32, valid: u32) -> Window {
+    fn window(value: f32, valid: u64) -> Window {
         let mut window = Window::new(InstrumentId(0));
         for at in 0..3 {
             let state = Vector {
-                values: [value; FEATURES.len()],
+                values: [value; SELECTION.len()],
                 valid,
             };
             window.push(Step {
@@ -112,9 +112,9 @@ mod tests {
     #[test]
     fn leans_with_the_pressure_and_holds_in_doubt() {
         let answer = |value, valid| Policy::Imbalance.answer(&window(value, valid)).choice;
-        assert_eq!(answer(0.8, u32::MAX), Choice::Buy);
-        assert_eq!(answer(-0.8, u32::MAX), Choice::Sell);
-        assert_eq!(answer(0.1, u32::MAX), Choice::Hold);
+        assert_eq!(answer(0.8, u64::MAX), Choice::Buy);
+        assert_eq!(answer(-0.8, u64::MAX), Choice::Sell);
+        assert_eq!(answer(0.1, u64::MAX), Choice::Hold);
         assert_eq!(answer(0.8, 0), Choice::Hold);
         assert_eq!(
             Policy::Imbalance.answer(&Window::new(InstrumentId(0))),

@@ -17,7 +17,7 @@ use serde::Serialize;
 use tickerml_shared::book::{Counters, State as BookState};
 use tickerml_shared::engine::{Cell, Engine, Output, Setup};
 use tickerml_shared::event::{Decision, Event, GapReason, Level, Record, Side};
-use tickerml_shared::features::FEATURES;
+use tickerml_shared::features;
 use tickerml_shared::instrument::{Instrument, MAX_INSTRUMENTS, Venue};
 use tickerml_shared::order::{Outcome, Report};
 use tickerml_shared::record::Decoder;
@@ -453,7 +453,7 @@ struct StepLine<'a> {
     bid: Option<[String; 2]>,
     ask: Option<[String; 2]>,
     /// By feature name; `null` where it is not known.
-    features: BTreeMap<&'static str, Option<f32>>,
+    features: BTreeMap<String, Option<f32>>,
 }
 
 /// Writes the market steps of a journal, one JSON object a line: what a policy saw at each pulse,
@@ -466,7 +466,7 @@ pub fn export(path: &Path, out: &mut impl io::Write) -> Result<u64, ReplayError>
     let mut count = 0;
     walk(path, &mut fold, |step, instrument| {
         let level = |level: Option<Level>| level.map(|level| level_text(instrument, level));
-        let names = FEATURES.iter().enumerate();
+        let names = features::selected().enumerate();
         let line = StepLine {
             at_ns: step.at.0,
             venue: instrument.venue.name(),
@@ -475,7 +475,7 @@ pub fn export(path: &Path, out: &mut impl io::Write) -> Result<u64, ReplayError>
             bid: level(step.bid),
             ask: level(step.ask),
             features: names
-                .map(|(index, f)| (f.name, step.state.get(index)))
+                .map(|(index, feature)| (feature.to_string(), step.state.get(index)))
                 .collect(),
         };
         count += 1;

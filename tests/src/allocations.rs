@@ -75,7 +75,7 @@ struct Tape {
 }
 
 /// Folds a tape; gives the heap calls of its last two thirds, the events in them, and how many of
-/// these left a state vector behind.
+/// these left features behind.
 fn fold(tape: &Tape) -> (u64, usize, usize) {
     let mut synchroniser = Synchroniser::new(HOLD_NS);
     let mut engine = Engine::new(Setup::market_only(tape.instruments.clone()));
@@ -93,7 +93,7 @@ fn fold(tape: &Tape) -> (u64, usize, usize) {
         synchroniser.push(update, now);
         while let Some(update) = synchroniser.poll(now) {
             seq += 1;
-            let instrument = update.instrument.index();
+            let instrument = update.instrument;
             let event = Event::Market(update);
             engine.handle(&Record {
                 seq,
@@ -102,7 +102,7 @@ fn fold(tape: &Tape) -> (u64, usize, usize) {
             });
             while engine.poll().is_some() {}
             events += usize::from(place >= warm);
-            let seen = engine.cells()[instrument].vector.is_some();
+            let seen = engine.table(instrument).is_some();
             vectors += usize::from(place >= warm && seen);
         }
     }

@@ -9,8 +9,8 @@ mod trading;
 use tickerml_shared::book::State as BookState;
 use tickerml_shared::engine::{Cell, Engine};
 use tickerml_shared::event::{GapReason, Side};
-use tickerml_shared::features::FEATURES;
-use tickerml_shared::instrument::Instrument;
+use tickerml_shared::features::{self, Vector};
+use tickerml_shared::instrument::{Instrument, InstrumentId};
 use tickerml_shared::num::{Cash, Price, Qty, div_round, pow10};
 use tickerml_shared::order::Fill;
 use tickerml_shared::time::{MILLIS, Time};
@@ -43,6 +43,7 @@ pub fn snapshot(engine: &Engine, recent: &Recent, shell: Shell, now: Time) -> Sn
         model,
         feeds,
     } = shell;
+    let vectors = vectors(engine);
     let mut snapshot = Snapshot {
         now_ns: now.0,
         account: account(engine, recent),
@@ -62,11 +63,12 @@ pub fn snapshot(engine: &Engine, recent: &Recent, shell: Shell, now: Time) -> Sn
             .cells()
             .iter()
             .zip(instruments)
-            .map(|(c, i)| book(c, i))
+            .zip(&vectors)
+            .map(|((cell, instrument), vector)| book(cell, instrument, vector.as_ref()))
             .collect(),
         gaps: recent.gaps.iter().map(|(_, gap)| gap.clone()).collect(),
         alarms: recent.alarms.iter().cloned().collect(),
-        features: features(engine),
+        features: features(engine, &vectors),
         system,
         halts: risk::halts(engine, now),
         model,
@@ -197,7 +199,7 @@ fn venue(feed: &FeedStatus) -> web::Venue {
     }
 }
 
-fn book(cell: &Cell, instrument: &Instrument) -> web::Book {
+fn book(cell: &Cell, instrument: &Instrument, vector: Option<&Vector>) -> web::Book {
     let counters = cell.book.counters();
     let (live, stale_reason, since) = match cell.book.state() {
         BookState::Live { since } => (true, None, since),
@@ -210,7 +212,7 @@ fn book(cell: &Cell, instrument: &Instrument) -> web::Book {
         })
     };
     let gaps = |reason: GapReason| counters.gaps[reason as usize];
-    let feature = |name: &str| cell.vector.and_then(|v| v.named(name)).map(f64::from);
+    let feature = |name: &str| vector.and_then(|v| v.named(name)).map(f64::from);
     let mid = cell
         .book
         .double_mid()
@@ -248,23 +250,26 @@ fn book(cell: &Cell, instrument: &Instrument) -> web::Book {
     }
 }
 
-fn features(engine: &Engine) -> Vec<web::Feature> {
-    let instruments = &engine.setup().instruments;
-    let mut features = Vec::new();
-    for (cell, instrument) in engine.cells().iter().zip(instruments) {
-        for (index, feature) in FEATURES.iter().enumerate() {
-            features.push(web::Feature {
+fn features(engine: &Engine, vectors: &[Option<Vector>]) -> Vec<web::Feature> {
+    let mut shown = Vec::new();
+    for (vector, instrument) in vectors.iter().zip(&engine.setup().instruments) {
+        for (index, feature) in features::selected().enumerate() {
+            shown.push(web::Feature {
                 instrument: name(instrument),
-                name: feature.name.to_owned(),
-                unit: feature.unit.name().to_owned(),
-                value: cell
-                    .vector
-                    .and_then(|vector| vector.get(index))
-                    .map(f64::from),
+                name: feature.to_string(),
+                unit: feature.row.unit.name().to_owned(),
+                value: vector.and_then(|vector| vector.get(index)).map(f64::from),
             });
         }
     }
-    features
+    shown
+}
+
+/// What a policy would see of each instrument now.
+fn vectors(engine: &Engine) -> Vec<Option<Vector>> {
+    let ids = (0..).map(InstrumentId).take(engine.cells().len());
+    ids.map(|id| engine.table(id).map(|table| Vector::select(&table)))
+        .collect()
 }
 
 /// `venue symbol`, as the page names an instrument.

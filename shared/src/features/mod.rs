@@ -321,7 +321,7 @@ impl Vector {
 
 /// The features of [`SELECTION`], in its order.
 pub fn selected() -> impl Iterator<Item = Feature> {
-    SELECTED.into_iter().map(|place| feature(place))
+    SELECTED.into_iter().map(feature)
 }
 
 /// The feature at a place of the table.
