@@ -2,11 +2,13 @@
 
 mod allocations;
 mod captures;
+mod causality;
 mod cli;
 mod documents;
 mod kill;
 mod power;
 mod simulation;
+mod tapes;
 mod tidy;
 mod trading;
 
