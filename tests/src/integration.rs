@@ -5,6 +5,7 @@ mod captures;
 mod cli;
 mod documents;
 mod kill;
+mod microstructure;
 mod power;
 mod simulation;
 mod tidy;

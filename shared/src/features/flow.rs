@@ -655,4 +655,114 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn counts_sizes_and_the_largest_trade_follow_the_window() {
+        let mut flow = Flow::new(10);
+        flow.interrupt(Time(START - 20 * SECONDS));
+        let now = |millis: u64| Time(START + millis * MILLIS);
+        for (at, qty) in [(0, 90), (6_000, 10), (9_900, 20)] {
+            flow.trade(&trade(100, qty, Side::Buy), now(at));
+        }
+        assert_eq!(flow.largest_share(now(9_900)), Some(90.0 / 120.0));
+        assert_eq!(flow.mean_size(now(9_900)), Some(40.0));
+        assert_eq!(flow.log_rate(now(9_900)), Some(libm::log(0.4)));
+        // The first has left, though nothing came since.
+        assert_eq!(flow.largest_share(now(10_100)), Some(20.0 / 30.0));
+        assert_eq!(flow.mean_size(now(10_100)), Some(15.0));
+        assert_eq!(flow.log_rate(now(30_000)), Some(libm::log(0.1)));
+        assert_eq!(
+            (flow.mean_size(now(30_000)), flow.largest_share(now(30_000))),
+            (None, Some(0.0))
+        );
+    }
+
+    #[test]
+    fn runs_and_persistence_count_signs() {
+        let mut signs = Signs::new();
+        for _ in 0..3 {
+            signs.trade(Side::Buy);
+        }
+        assert_eq!(signs.run(), None, "it may have begun before");
+        signs.trade(Side::Sell);
+        signs.trade(Side::Sell);
+        assert_eq!((signs.run(), signs.persistence()), (Some(-2.0), None));
+        for _ in 0..2_000 {
+            signs.trade(Side::Buy);
+        }
+        assert_eq!(
+            (signs.run(), signs.persistence()),
+            (Some(1_000.0), Some(1.0))
+        );
+        for place in 0..100 {
+            signs.trade(if place % 2 == 0 {
+                Side::Sell
+            } else {
+                Side::Buy
+            });
+        }
+        assert_eq!((signs.run(), signs.persistence()), (Some(1.0), Some(-1.0)));
+    }
+
+    #[test]
+    fn autocorrelation_by_hand() {
+        // Mean 2: (-1, 1, 2, -2); products -1, 2, -4 over 1 + 1 + 4 + 4.
+        assert_eq!(autocorrelation(&[1, 3, 4, 0]), Some(-0.3));
+        assert_eq!(autocorrelation(&[5; 9]), None);
+    }
+
+    /// Trades of the whole past with the mids before and five seconds after them.
+    fn direct(seconds: &[(i64, Vec<(i64, bool)>)], last: usize) -> Option<[f64; 3]> {
+        let (mut count, mut sums) = (0.0, [0.0; 3]);
+        for second in (last + 1).checked_sub(65)?..=last - 5 {
+            let mid = |second: usize| seconds[second].0 as f64 / 2.0;
+            for (price, buy) in &seconds[second].1 {
+                let (sign, before) = (if *buy { 2e4 } else { -2e4 }, mid(second - 1));
+                let (price, after) = (*price as f64, mid(second + 5));
+                count += 1.0;
+                sums[0] += sign * (price - before) / before;
+                sums[1] += sign * (price - after) / before;
+                sums[2] += sign * (after - before) / before;
+            }
+        }
+        (count > 0.0).then(|| sums.map(|sum| sum / count))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn spreads_equal_those_of_every_trade(
+            moves in proptest::collection::vec((-20_i64..21, proptest::collection::vec((-30_i64..31, any::<bool>()), 0..3)), 60..160)
+        ) {
+            let (mut spreads, mut mid, mut all) = (Spreads::new(), 200_000_i64, Vec::new());
+            for (number, (step, trades)) in moves.into_iter().enumerate() {
+                let trades: Vec<_> = trades.into_iter().map(|(off, buy)| (mid / 2 + off, buy)).collect();
+                // The first second is observed in part.
+                for (price, buy) in &trades {
+                    let side = if *buy { Side::Buy } else { Side::Sell };
+                    spreads.trade(&trade(*price, 1, side), mid);
+                }
+                mid += step;
+                spreads.second(&Second { number: number as u64, seen: number > 0, double_mid: Some(mid), trades: None });
+                all.push((mid, trades));
+                let got = [spreads.effective(), spreads.realised(), spreads.impact()];
+                // A window of sixty seconds and five, from the second second on.
+                let want = if number >= 65 { direct(&all, number) } else { None };
+                for (place, got) in got.into_iter().enumerate() {
+                    let want = want.map(|all| all[place]);
+                    prop_assert_eq!(got.is_some(), want.is_some());
+                    if let (Some(got), Some(want)) = (got, want) {
+                        prop_assert!((got - want).abs() < 1e-7, "{} {} {}", place, got, want);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_buyer_above_the_mid_pays_and_below_it_gains() {
+        assert_eq!(effective_spread(&trade(101, 1, Side::Buy), 200), 200.0);
+        assert_eq!(effective_spread(&trade(99, 1, Side::Sell), 200), 200.0);
+        assert_eq!(effective_spread(&trade(99, 1, Side::Buy), 200), -200.0);
+    }
 }

@@ -470,7 +470,7 @@ mod tests {
                 ..trades
             };
             vpin.bar(Some(&trades));
-            vpin.bar(Some(&bar(0, 0, 0)));
+            vpin.bar(Some(&bar(1, 0, 0)));
             vpin.bar(None);
         }
         let value = vpin.value(Classification::Bulk).expect("buckets");
