@@ -286,7 +286,7 @@ impl Paid {
 /// were none.
 ///
 /// Source: Huang and Stoll, "Dealer versus auction markets", Journal of Financial Economics 41 (1996),
-/// section 3, doubled to be spreads and relative to the mid.
+/// doubled to be spreads and relative to the mid.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spreads {
     /// The doubled mid at the end of the last second; 0 while it is not known.
@@ -415,6 +415,13 @@ impl Bucket {
         count: 0,
         largest: 0,
     };
+
+    const fn remove(&mut self, expired: &Self) {
+        self.bought = self.bought.saturating_sub(expired.bought);
+        self.sold = self.sold.saturating_sub(expired.sold);
+        self.value = self.value.saturating_sub(expired.value);
+        self.count = self.count.saturating_sub(expired.count);
+    }
 }
 
 /// Trades of a sliding window, as exact integer sums over [`BUCKETS`] buckets: adding and expiring
@@ -480,10 +487,7 @@ impl Flow {
         for step in 1..=steps {
             let place = ((target - steps + step) % BUCKETS as u64) as usize;
             let expired = core::mem::take(&mut self.buckets[place]);
-            self.total.bought -= expired.bought;
-            self.total.sold -= expired.sold;
-            self.total.value -= expired.value;
-            self.total.count -= expired.count;
+            self.total.remove(&expired);
         }
         self.newest = target;
     }
@@ -503,10 +507,7 @@ impl Flow {
         let expired = self.expired(at);
         for step in 1..=expired {
             let bucket = self.buckets[((self.newest + step) % BUCKETS as u64) as usize];
-            sums.bought -= bucket.bought;
-            sums.sold -= bucket.sold;
-            sums.value -= bucket.value;
-            sums.count -= bucket.count;
+            sums.remove(&bucket);
         }
         Some(sums)
     }

@@ -65,7 +65,7 @@ const LEAST: u32 = 10;
 /// An ordinary least-squares line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fit {
-    /// Change of `y` for one of `x`.
+    /// Change of `y` for a unit of `x`.
     pub slope: f64,
     /// Share of the variance of `y` that the line explains; zero when `y` does not vary.
     pub r2: f64,
@@ -75,11 +75,18 @@ pub struct Fit {
 }
 
 impl Fit {
-    /// `y = a + slope·x`; `None` while `x` does not vary.
+    /// `y = a + slope·x`, the slope for the mean of `unit`; `None` while `x` does not vary.
     #[must_use]
-    pub fn of(x: &[f64; WINDOW], y: &[f64; WINDOW]) -> Option<Self> {
+    pub fn of(x: &[f64; WINDOW], y: &[f64; WINDOW], unit: &[f64; WINDOW]) -> Option<Self> {
         let count = WINDOW as f64;
-        let (x_mean, y_mean) = (mean(x), mean(y));
+        // Sums side by side do not wait for each other.
+        let (mut x_sum, mut y_sum, mut unit_sum) = (0.0, 0.0, 0.0);
+        for ((x, y), unit) in x.iter().zip(y).zip(unit) {
+            x_sum += x;
+            y_sum += y;
+            unit_sum += unit;
+        }
+        let (x_mean, y_mean) = (x_sum / count, y_sum / count);
         let (mut xx, mut xy, mut yy) = (0.0, 0.0, 0.0);
         for (x, y) in x.iter().zip(y) {
             let (x, y) = (x - x_mean, y - y_mean);
@@ -91,24 +98,18 @@ impl Fit {
             return None;
         }
         let slope = xy / xx;
-        if yy <= 0.0 {
-            return Some(Self {
-                slope,
-                r2: 0.0,
-                t: 0.0,
-            });
+        let mut fit = Self {
+            slope: slope * (unit_sum / count),
+            r2: 0.0,
+            t: 0.0,
+        };
+        if yy > 0.0 {
+            let residual = (yy - slope * xy).max(0.0) / (count - 2.0);
+            fit.r2 = (slope * xy / yy).min(1.0);
+            fit.t = slope / libm::sqrt(residual / xx);
         }
-        let residual = (yy - slope * xy).max(0.0) / (count - 2.0);
-        Some(Self {
-            slope,
-            r2: (slope * xy / yy).min(1.0),
-            t: slope / libm::sqrt(residual / xx),
-        })
+        Some(fit)
     }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// A bar's largest and smallest logarithm of a price.
@@ -273,7 +274,7 @@ impl Impact {
     /// for the mean of a second's roots without signs. Large trades weigh less than in λ of Kyle.
     ///
     /// Source: Hasbrouck, "Trading costs and returns for U.S. equities: estimating effective costs from
-    /// daily data", Journal of Finance 64 (2009), the I3 measure (section IV).
+    /// daily data", Journal of Finance 64 (2009), the price impact of signed root volume.
     #[must_use]
     pub fn hasbrouck(&self) -> Option<Fit> {
         fit(&self.moves, &self.signed_roots, &self.all_roots)
@@ -335,11 +336,7 @@ fn fit(
     x: &Samples<f64, WINDOW>,
     unit: &Samples<f64, WINDOW>,
 ) -> Option<Fit> {
-    let fit = Fit::of(&x.full()?, &y.full()?)?;
-    Some(Fit {
-        slope: fit.slope * mean(&unit.full()?),
-        ..fit
-    })
+    Fit::of(&x.full()?, &y.full()?, &unit.full()?)
 }
 
 /// Amihud's illiquidity, the mean of `|return| / value` over the samples in which something traded,
@@ -416,17 +413,20 @@ impl Response {
     /// Of the changes and net quantities of seconds.
     #[must_use]
     pub fn of(moves: &[f64], signed: &[f64]) -> Self {
-        let side = |sign: f64| {
-            let (mut sum, mut count) = (0.0, 0);
-            for (moved, _) in moves.iter().zip(signed).filter(|pair| pair.1 * sign > 0.0) {
-                sum += moved * sign;
-                count += 1;
-            }
-            (count >= LEAST).then(|| sum / f64::from(count))
-        };
+        let (mut sums, mut counts) = ([0.0; 2], [0_u32; 2]);
+        for (moved, signed) in moves.iter().zip(signed) {
+            // Factors instead of branches, which nothing could predict.
+            let (buy, sell) = (u32::from(*signed > 0.0), u32::from(*signed < 0.0));
+            sums[0] += moved * f64::from(buy);
+            sums[1] -= moved * f64::from(sell);
+            counts[0] += buy;
+            counts[1] += sell;
+        }
+        let mean =
+            |side: usize| (counts[side] >= LEAST).then(|| sums[side] / f64::from(counts[side]));
         Self {
-            buy: side(1.0),
-            sell: side(-1.0),
+            buy: mean(0),
+            sell: mean(1),
         }
     }
 

@@ -145,7 +145,7 @@ pub fn log_intensity(intensity: f64) -> f64 {
 /// that it fades to zero in a silent market.
 ///
 /// Source: Bacry, Mastromatteo and Muzy, "Hawkes processes in finance", Market Microstructure and
-/// Liquidity 1 (2015), section 3: buys and sells as one process of two components.
+/// Liquidity 1 (2015): buys and sells as one process of two components.
 #[must_use]
 pub fn imbalance([buys, sells]: [f64; 2]) -> f64 {
     (buys - sells) / (buys + sells + FLOOR)

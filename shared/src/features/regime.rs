@@ -242,7 +242,7 @@ pub struct VarianceRatio {
 /// √θ`, `θ = Σ_{j<q} (2(q - j)/q)²·δ_j`, `δ_j = n·Σ(r_k - μ)²·(r_{k-j} - μ)² / (Σ(r_k - μ)²)²`.
 ///
 /// Source: Lo and MacKinlay, "Stock market prices do not follow random walks", Review of Financial
-/// Studies 1 (1988), equations 12 to 20.
+/// Studies 1 (1988), section 1.
 #[must_use]
 pub fn variance_ratios(
     returns: &[f64; SECONDS_KEPT],
@@ -255,6 +255,10 @@ pub fn variance_ratios(
     if total <= 0.0 {
         return None;
     }
+    let mut path = [0.0; SECONDS_KEPT + 1];
+    for (place, change) in centred.iter().enumerate() {
+        path[place + 1] = path[place] + change;
+    }
     // Lags side by side: sums that do not wait for each other.
     let mut products = [0.0; LAGS];
     for (place, square) in squares.iter().enumerate() {
@@ -266,8 +270,8 @@ pub fn variance_ratios(
     Some(AGGREGATIONS.map(|q| {
         let width = q as f64;
         let mut sums = 0.0;
-        for window in centred.windows(q) {
-            let sum = window.iter().sum::<f64>();
+        for (later, earlier) in path[q..].iter().zip(&path) {
+            let sum = later - earlier;
             sums += sum * sum;
         }
         let m = width * (count - width + 1.0) * (1.0 - width / count);
@@ -418,6 +422,8 @@ impl ChangePoints {
 
     /// Adds a return in units of the reference.
     pub fn add(&mut self, score: f64) {
+        // So near that the prior of a new run gives it a density above zero.
+        let score = score.clamp(-SCORE_LIMIT, SCORE_LIMIT);
         self.added = self.added.saturating_add(1);
         let mut weights = [0.0; RUNS];
         let (mut total, mut gammas) = (0.0, PRIOR_GAMMAS);

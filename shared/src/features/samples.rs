@@ -97,8 +97,10 @@ impl<T: Copy, const N: usize> Samples<T, N> {
     #[must_use]
     pub fn full(&self) -> Option<[T; N]> {
         self.is_full().then(|| {
+            let (newer, older) = self.items.split_at(self.next);
             let mut ordered = self.items;
-            ordered.rotate_left(self.next);
+            ordered[..older.len()].copy_from_slice(older);
+            ordered[older.len()..].copy_from_slice(newer);
             ordered
         })
     }
@@ -159,6 +161,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::event::{Side, Trade};
+    use crate::features::flow::Flows;
+    use crate::features::impact::Impact;
+    use crate::features::intensity::Intensity;
+    use crate::features::regime::Regime;
+    use crate::features::toxicity::Toxicity;
+    use crate::features::volatility::Volatility;
+    use crate::num::{Price, Qty};
+    use crate::time::{SECONDS, Time};
 
     proptest! {
         #[test]
@@ -197,5 +208,65 @@ mod tests {
             }
         }
         assert_eq!(closed, [119, 239, 299]);
+    }
+
+    /// Small, large and impossible numbers.
+    fn numbers() -> impl Strategy<Value = i64> {
+        prop_oneof![
+            -2_i64..3,
+            90_000_i64..110_000,
+            Just(i64::MAX),
+            Just(i64::MIN),
+            any::<i64>()
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+        /// Whatever a market says, no state becomes one that differs from itself.
+        #[test]
+        fn states_hold_no_nan(
+            seconds in proptest::collection::vec(
+                (numbers(), numbers(), numbers(), any::<bool>(), 0_u8..40), 700..900
+            )
+        ) {
+            let (mut flow, mut intensity) = (Flows::new(), Intensity::new());
+            let (mut toxicity, mut impact) = (Toxicity::new(), Impact::new());
+            let (mut volatility, mut regime) = (Volatility::new(), Regime::new());
+            for (number, (price, qty, double_mid, buy, kind)) in seconds.into_iter().enumerate() {
+                let at = Time(number as u64 * SECONDS);
+                let aggressor = if buy { Side::Buy } else { Side::Sell };
+                // Quantities and prices of trades are positive where they come from.
+                let (price, qty) = (Price(price.max(1)), Qty(qty.max(1)));
+                let trade = Trade { id: 0, price, qty, aggressor };
+                let traded = kind < 30;
+                if traded {
+                    flow.trade(&trade, None, at);
+                    intensity.trade(&trade, at);
+                    impact.trade(&trade);
+                }
+                let second = Second {
+                    number: number as u64,
+                    seen: true,
+                    double_mid: (kind > 3).then_some(double_mid),
+                    trades: traded.then(|| Trades::of(&trade)),
+                };
+                flow.second(&second);
+                toxicity.second(&second);
+                impact.second(&second);
+                volatility.second(&second);
+                regime.second(&second, &volatility);
+            }
+            prop_assert_eq!(&flow, &flow.clone());
+            prop_assert_eq!(&intensity, &intensity.clone());
+            prop_assert_eq!(&toxicity, &toxicity.clone());
+            prop_assert_eq!(&impact, &impact.clone());
+            prop_assert_eq!(&volatility, &volatility.clone());
+            prop_assert_eq!(&regime, &regime.clone());
+            let bytes = postcard::to_allocvec(&regime).expect("memory");
+            prop_assert_eq!(postcard::from_bytes::<Regime>(&bytes), Ok(regime));
+            let bytes = postcard::to_allocvec(&impact).expect("memory");
+            prop_assert_eq!(postcard::from_bytes::<Impact>(&bytes), Ok(impact));
+        }
     }
 }

@@ -76,7 +76,7 @@ type Both = [f64; 2];
 ///   paper's `Σ|V^S - V^B| / (n·V)` while all are of one size.
 ///
 /// Source: Easley, López de Prado and O'Hara, "Flow toxicity and liquidity in a high-frequency world",
-/// Review of Financial Studies 25 (2012), sections 1.2 (bulk classification, buckets) and 1.3 (VPIN).
+/// Review of Financial Studies 25 (2012).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Vpin<const SPAN: usize> {
     /// The last trade's price; 0 before one.

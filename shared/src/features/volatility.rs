@@ -24,11 +24,11 @@ rows! {
         Realised300: "realised_volatility_300s", Bps, "window_s=300", "Andersen, Bollerslev, Diebold, Labys (2001)";
         /// [`Volatility::realised_hour`].
         Realised3600: "realised_volatility_3600s", Bps, "window_s=3600 sample_s=10", "Andersen, Bollerslev, Diebold, Labys (2001)";
-        /// [`bipower`] of five minutes.
+        /// [`Moments::bipower`] of five minutes.
         Bipower: "bipower_volatility_300s", Bps, "window_s=300", "Barndorff-Nielsen, Shephard (2004)";
-        /// [`jump_share`] of five minutes.
+        /// [`Moments::jump_share`] of five minutes.
         JumpShare: "jump_share_300s", Share, "window_s=300", "Barndorff-Nielsen, Shephard (2004)";
-        /// [`semivariance_asymmetry`] of five minutes.
+        /// [`Moments::asymmetry`] of five minutes.
         Semivariance: "semivariance_asymmetry_300s", Ratio, "window_s=300", "Barndorff-Nielsen, Kinnebrock, Shephard (2010)";
         /// [`Range::parkinson`], averaged over thirty minutes, per minute.
         Parkinson: "parkinson_volatility_30m", Bps, "bars=30 bar_s=60", "Parkinson (1980)";
@@ -86,6 +86,8 @@ pub struct Volatility {
     /// [`EWMA_FIRST`].
     variance: f64,
     minutes: u32,
+    /// [`Volatility::realised_hour`], when ten seconds ended last.
+    hour: Option<f64>,
     values: Values<{ VolatilityFeature::COUNT }>,
 }
 
@@ -110,6 +112,7 @@ impl Volatility {
             ranges: Samples::new(Range::FLAT),
             variance: 0.0,
             minutes: 0,
+            hour: None,
             values: Values::UNKNOWN,
         }
     }
@@ -184,6 +187,7 @@ impl Volatility {
     /// What is known anew every ten seconds.
     fn hourly(&mut self) {
         let hour = self.realised_hour();
+        self.hour = hour;
         let log = daily_percent(hour, 3_600.0).map(log_daily);
         self.values.set(VolatilityFeature::Realised3600, hour);
         self.values.set(VolatilityFeature::LogDaily3600, log);
@@ -192,8 +196,7 @@ impl Volatility {
     /// What is known anew every second.
     fn measure(&mut self) {
         let [ten, minute, long] = [10, 60, SECONDS_KEPT].map(|window| self.realised(window));
-        let hour = self.values.get(VolatilityFeature::Realised3600);
-        let hour = hour.map(f64::from);
+        let hour = self.hour;
         let returns = self.seconds.full();
         let values = &mut self.values;
         values.set(VolatilityFeature::Realised10, ten);
@@ -209,11 +212,11 @@ impl Volatility {
         let Some(returns) = returns else {
             return;
         };
-        let bipower = bipower(&returns);
-        values.set(VolatilityFeature::Bipower, Some(libm::sqrt(bipower) * BPS));
-        values.set(VolatilityFeature::JumpShare, Some(jump_share(&returns)));
-        let asymmetry = Some(semivariance_asymmetry(&returns));
-        values.set(VolatilityFeature::Semivariance, asymmetry);
+        let of = Moments::of(&returns);
+        let bipower = libm::sqrt(of.bipower) * BPS;
+        values.set(VolatilityFeature::Bipower, Some(bipower));
+        values.set(VolatilityFeature::JumpShare, Some(of.jump_share()));
+        values.set(VolatilityFeature::Semivariance, Some(of.asymmetry()));
         let spread = volatility_of_volatility(&returns);
         values.set(VolatilityFeature::VolatilityOfVolatility, spread);
     }
@@ -266,7 +269,7 @@ impl Volatility {
     pub fn daily(&self) -> [Option<f64>; 2] {
         [
             daily_percent(self.realised(SECONDS_KEPT), 300.0),
-            daily_percent(self.realised_hour(), 3_600.0),
+            daily_percent(self.hour, 3_600.0),
         ]
     }
 
@@ -309,41 +312,63 @@ fn ratio(short: Option<f64>, short_s: f64, long: Option<f64>, long_s: f64) -> Op
     Some(short? / long * libm::sqrt(long_s / short_s))
 }
 
-/// Bipower variation `π/2 · n/(n-1) · Σ|r_i|·|r_{i-1}|`, which a jump does not raise.
-///
-/// Source: Barndorff-Nielsen and Shephard, "Power and bipower variation with stochastic volatility and
-/// jumps", Journal of Financial Econometrics 2 (2004), with their correction for the lost term.
-#[must_use]
-pub fn bipower(returns: &[f64]) -> f64 {
-    let products = returns.windows(2).map(|pair| libm::fabs(pair[0] * pair[1]));
-    let count = returns.len() as f64;
-    core::f64::consts::FRAC_PI_2 * (count / (count - 1.0)) * products.sum::<f64>()
+/// What squares and products of adjacent returns tell.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moments {
+    /// Sum of squares of the returns above zero.
+    pub up: f64,
+    /// Sum of squares of those below.
+    pub down: f64,
+    /// Bipower variation `π/2 · n/(n-1) · Σ|r_i|·|r_{i-1}|`, which a jump does not raise.
+    ///
+    /// Source: Barndorff-Nielsen and Shephard, "Power and bipower variation with stochastic volatility
+    /// and jumps", Journal of Financial Econometrics 2 (2004), corrected for the missing term.
+    pub bipower: f64,
 }
 
-/// The share of jumps in realised variance: `max(0, (RV - BV) / RV)`; zero when nothing moved.
-#[must_use]
-pub fn jump_share(returns: &[f64]) -> f64 {
-    let realised = squares(returns.iter().copied());
-    if realised > 0.0 {
-        ((realised - bipower(returns)) / realised).max(0.0)
-    } else {
-        0.0
+impl Moments {
+    /// Of returns.
+    #[must_use]
+    pub fn of(returns: &[f64]) -> Self {
+        let (mut up, mut down, mut products, mut before) = (0.0, 0.0, 0.0, 0.0);
+        for change in returns {
+            let (rise, fall) = (change.max(0.0), change.min(0.0));
+            up += rise * rise;
+            down += fall * fall;
+            products += libm::fabs(change * before);
+            before = *change;
+        }
+        let count = returns.len() as f64;
+        Self {
+            up,
+            down,
+            bipower: core::f64::consts::FRAC_PI_2 * (count / (count - 1.0)) * products,
+        }
     }
-}
 
-/// `(up - down) / (up + down)` of the sums of squared returns by sign, in `[-1, 1]`; zero when nothing
-/// moved.
-///
-/// Source: Barndorff-Nielsen, Kinnebrock and Shephard, "Measuring downside risk: realised
-/// semivariance", in Volatility and Time Series Econometrics (2010).
-#[must_use]
-pub fn semivariance_asymmetry(returns: &[f64]) -> f64 {
-    let up = squares(returns.iter().map(|change| change.max(0.0)));
-    let down = squares(returns.iter().map(|change| change.min(0.0)));
-    if up + down > 0.0 {
-        (up - down) / (up + down)
-    } else {
-        0.0
+    /// The share of jumps in realised variance: `max(0, (RV - BV) / RV)`; zero when nothing moved.
+    #[must_use]
+    pub fn jump_share(&self) -> f64 {
+        let realised = self.up + self.down;
+        if realised > 0.0 {
+            ((realised - self.bipower) / realised).max(0.0)
+        } else {
+            0.0
+        }
+    }
+
+    /// `(up - down) / (up + down)`, the realised semivariances' asymmetry, in `[-1, 1]`; zero when
+    /// nothing moved.
+    ///
+    /// Source: Barndorff-Nielsen, Kinnebrock and Shephard, "Measuring downside risk: realised
+    /// semivariance", in Volatility and Time Series Econometrics (2010).
+    #[must_use]
+    pub fn asymmetry(&self) -> f64 {
+        if self.up + self.down > 0.0 {
+            (self.up - self.down) / (self.up + self.down)
+        } else {
+            0.0
+        }
     }
 }
 
@@ -558,15 +583,18 @@ mod tests {
     fn a_jump_is_seen_and_a_still_market_defined() {
         let mut returns = [1e-4; 300];
         assert!(
-            jump_share(&returns) < 1e-9,
+            Moments::of(&returns).jump_share() < 1e-9,
             "BV is larger: never below zero"
         );
         returns[150] = 1e-2;
-        assert!(jump_share(&returns) > 0.9);
+        assert!(Moments::of(&returns).jump_share() > 0.9);
         assert!((volatility_of_volatility(&[1e-4; 300]).expect("moved")).abs() < 1e-9);
         let still = [0.0; 300];
         assert_eq!(
-            (jump_share(&still), semivariance_asymmetry(&still)),
+            (
+                Moments::of(&still).jump_share(),
+                Moments::of(&still).asymmetry()
+            ),
             (0.0, 0.0)
         );
         assert_eq!(volatility_of_volatility(&still), None);
