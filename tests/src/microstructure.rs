@@ -102,6 +102,11 @@ fn observe(venue: Venue, names: &[&str]) -> Option<Vec<Observed>> {
     }
     // The last one never ended.
     seconds.pop();
+    let read = seconds.iter().filter(|second| second.table.is_some());
+    assert!(
+        2 * read.count() > seconds.len(),
+        "most seconds have a table"
+    );
     Some(seconds)
 }
 

@@ -427,9 +427,9 @@ impl ChangePoints {
         self.added = self.added.saturating_add(1);
         let mut weights = [0.0; RUNS];
         let (mut total, mut gammas) = (0.0, PRIOR_GAMMAS);
-        for run in 0..RUNS {
-            weights[run] = self.mass[run] * self.predictive(run, gammas, score);
-            total += weights[run];
+        for (run, weight) in weights.iter_mut().enumerate() {
+            *weight = self.mass[run] * self.predictive(run, gammas, score);
+            total += *weight;
             gammas = shape(run) / gammas;
         }
         for run in (0..RUNS - 1).rev() {

@@ -519,7 +519,7 @@ mod tests {
             let up: f64 = window.iter().filter(|r| **r > 0.0).map(|r| r * r).sum();
             prop_assert!(close(values.get(VolatilityFeature::Semivariance), (2.0 * up - rv) / rv));
             // The newest second that ended ten, and an hour of such before it.
-            let ten = (0..=last).rev().find(|place| (start + *place as u64 + 1) % 10 == 0).expect("one");
+            let ten = (0..=last).rev().find(|place| (start + *place as u64 + 1).is_multiple_of(10)).expect("one");
             let hour = returns(10, 360, ten).map(|returns| root(&returns));
             prop_assert_eq!(values.get(VolatilityFeature::Realised3600).is_some(), hour.is_some());
             if let Some(hour) = hour {
@@ -529,7 +529,7 @@ mod tests {
                 let short = root(&returns(1, 60, last).expect("long"));
                 prop_assert!(close(values.get(VolatilityFeature::Ratio60), short / hour * 60_f64.sqrt()));
             }
-            let minute = (0..=last).rev().find(|place| (start + *place as u64 + 1) % 60 == 0).expect("one");
+            let minute = (0..=last).rev().find(|place| (start + *place as u64 + 1).is_multiple_of(60)).expect("one");
             let minutes = returns(60, minute / 60, minute).expect("as many as there are");
             prop_assert_eq!(values.get(VolatilityFeature::Ewma).is_some(), minutes.len() >= 30);
             if minutes.len() >= 30 {
