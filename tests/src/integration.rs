@@ -6,6 +6,7 @@ mod causality;
 mod cli;
 mod documents;
 mod kill;
+mod microstructure;
 mod power;
 mod simulation;
 mod tapes;

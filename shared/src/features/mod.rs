@@ -21,6 +21,7 @@ pub mod intensity;
 pub mod liquidity;
 pub mod orderflow;
 pub mod regime;
+pub mod samples;
 pub mod second;
 pub mod table;
 pub mod toxicity;
@@ -427,10 +428,10 @@ impl Features {
         match &update.body {
             Body::Trade(trade) => {
                 self.clock.trade(trade);
-                self.flow.trade(trade, at);
+                self.flow.trade(trade, self.top.as_ref(), at);
                 self.intensity.trade(trade, at);
                 self.liquidity.trade(trade, self.top.as_ref(), at);
-                self.impact.trade(trade, self.top.as_ref(), at);
+                self.impact.trade(trade);
                 self.bars.trade(trade, instrument, at);
             }
             Body::Gap(_) => self.lose(at),
@@ -515,10 +516,11 @@ impl Features {
     fn second(&mut self, second: &Second, instrument: &Instrument) {
         self.order_flow.second(second);
         self.liquidity.second(second, self.top.as_ref());
+        self.flow.second(second);
         self.toxicity.second(second);
-        self.impact.second(second, instrument);
+        self.impact.second(second);
         self.volatility.second(second);
-        self.regime.second(second);
+        self.regime.second(second, &self.volatility);
         self.bars.second(second, instrument);
     }
 
