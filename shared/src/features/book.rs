@@ -488,3 +488,51 @@ pub fn spacing(levels: &[Level], step: i64) -> Option<f64> {
     let span = (first.price.0 as f64 - last.price.0 as f64).abs();
     (span > 0.0).then(|| libm::log(span / step as f64 / (levels.len() - 1) as f64))
 }
+
+#[cfg(test)]
+impl Top {
+    /// Of prices and quantities, best first.
+    pub(super) fn sample(bids: &[(i64, i64)], asks: &[(i64, i64)]) -> Self {
+        let side = |levels: &[(i64, i64)]| {
+            let level = |(price, qty): &(i64, i64)| Level {
+                price: crate::num::Price(*price),
+                qty: crate::num::Qty(*qty),
+            };
+            levels.iter().map(level).collect()
+        };
+        Self {
+            bids: side(bids),
+            asks: side(asks),
+        }
+    }
+
+    /// What features read from.
+    pub(super) fn view<'a>(
+        &'a self,
+        instrument: &'a Instrument,
+        at: crate::time::Time,
+    ) -> View<'a> {
+        View {
+            top: self,
+            instrument,
+            cross: None,
+            funding: None,
+            received: at,
+            lag_ns: 0,
+            at,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) fn sample_instrument() -> Instrument {
+    Instrument {
+        price_scale: 2,
+        qty_scale: 0,
+        tick: 100,
+        ..Instrument::unknown(crate::instrument::Venue::Kraken, "A").expect("short")
+    }
+}
+
+#[cfg(test)]
+mod tests;

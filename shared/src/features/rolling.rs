@@ -143,7 +143,7 @@ mod tests {
         ) {
             let mut rolling = Rolling::<2>::new(1);
             let width = SECONDS / BUCKETS as u64;
-            let (mut at, mut newest) = (START, START);
+            let (mut at, mut newest) = (START, START - 5 * SECONDS);
             let mut seen: Vec<(u64, i128)> = Vec::new();
             rolling.interrupt(Time(START - 5 * SECONDS));
             for (wait, amount) in events {
