@@ -244,3 +244,240 @@ pub(super) const fn common_step(step: i64, price: i64) -> i64 {
     }
     one
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    /// A linear congruential generator (Knuth's MMIX constants).
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, bound: u64) -> u64 {
+            let (factor, summand) = (6_364_136_223_846_793_005, 1_442_695_040_888_963_407);
+            self.0 = self.0.wrapping_mul(factor).wrapping_add(summand);
+            (self.0 >> 33) % bound
+        }
+    }
+
+    fn top(bid: (i64, i64), ask: (i64, i64)) -> Top {
+        Top::sample(&[bid], &[ask])
+    }
+
+    type Matrix = Vec<Vec<f64>>;
+
+    /// `a⁻¹·b` by Gauss and Jordan with pivots.
+    fn solve(mut a: Matrix, mut b: Matrix) -> Matrix {
+        let n = a.len();
+        for column in 0..n {
+            let largest = |row: &usize| (a[*row][column].abs() * 1e15) as u64;
+            let pivot = (column..n).max_by_key(largest).expect("rows");
+            a.swap(column, pivot);
+            b.swap(column, pivot);
+            let head = a[column][column];
+            a[column]
+                .iter_mut()
+                .chain(&mut b[column])
+                .for_each(|value| *value /= head);
+            for row in (0..n).filter(|row| *row != column) {
+                let factor = a[row][column];
+                for place in 0..n {
+                    a[row][place] -= factor * a[column][place];
+                }
+                for place in 0..b[row].len() {
+                    b[row][place] -= factor * b[column][place];
+                }
+            }
+        }
+        b
+    }
+
+    /// The paper's estimate on all thirty states, from the states and mids of a tape: the data and
+    /// its mirror image are counted, then `G1`, `B` and the sum of its powers. `prior` transitions
+    /// to nowhere are added to those of each state.
+    fn paper(tape: &[(usize, f64)], prior: f64, still: bool) -> Vec<f64> {
+        let n = IMBALANCES * SPREADS;
+        let mirror =
+            |state: usize| state / IMBALANCES * IMBALANCES + IMBALANCES - 1 - state % IMBALANCES;
+        let (mut q, mut t) = (vec![vec![0.0; n]; n], vec![vec![0.0; n]; n]);
+        let (mut rk, mut total) = (vec![vec![0.0]; n], vec![prior; n]);
+        for pair in tape.windows(2) {
+            let ((from, before), (to, after)) = (pair[0], pair[1]);
+            let change = after - before;
+            if from == to && change == 0.0 && !still {
+                continue;
+            }
+            for (from, to, change) in [(from, to, change), (mirror(from), mirror(to), -change)] {
+                total[from] += 1.0;
+                rk[from][0] += change;
+                if change == 0.0 {
+                    q[from][to] += 1.0;
+                } else {
+                    t[from][to] += 1.0;
+                }
+            }
+        }
+        for row in 0..n {
+            let total = total[row].max(1.0);
+            q[row].iter_mut().for_each(|value| *value = -*value / total);
+            q[row][row] += 1.0;
+            t[row]
+                .iter_mut()
+                .chain(&mut rk[row])
+                .for_each(|value| *value /= total);
+        }
+        let first = solve(q.clone(), rk);
+        let b = solve(q, t);
+        let mut sum: Vec<f64> = first.iter().map(|row| row[0]).collect();
+        for _ in 0..2_000 {
+            let times = |row: &Vec<f64>| row.iter().zip(&sum).map(|(b, g)| b * g).sum::<f64>();
+            let next = b
+                .iter()
+                .zip(&first)
+                .map(|(row, first)| first[0] + times(row));
+            sum = next.collect();
+        }
+        sum
+    }
+
+    /// Against the paper's matrices over all states, on a tape where every state occurs: the price
+    /// follows the imbalance, with noise, in ticks of 5.
+    #[test]
+    fn equals_the_matrices_of_the_paper() {
+        let (mut dice, mut micro) = (Dice(7), MicroPrice::new());
+        let (mut bid, mut tape, mut tops) = (100_000, Vec::new(), Vec::new());
+        for _ in 0..4_000 {
+            // Of a prime total, so never on an edge between classes, where mirror images differ.
+            let bids = 1 + dice.below(1_008) as i64;
+            let asks = 1_009 - bids;
+            // The first one shows the step.
+            let spread = 1 + dice.below(4) as i64 * i64::from(!tape.is_empty());
+            if dice.below(3) == 0 {
+                bid += 5 * (dice.below(3) as i64 - 1) + 5 * i64::from(bids > asks);
+                bid -= 5 * i64::from(bids < asks);
+            }
+            let ask = bid + 5 * spread;
+            // As the paper has it: the tenth in which the share of the bids lies, whatever the side.
+            let tenth = (10.0 * bids as f64 / (bids + asks) as f64) as usize;
+            tape.push((
+                tenth + 10 * (spread.min(3) as usize - 1),
+                (bid + ask) as f64,
+            ));
+            tops.push(top((bid, bids), (ask, asks)));
+            micro.top(&tops[tops.len() - 1]);
+        }
+        assert_eq!(micro.deviation(&tops[0]), None);
+        micro.second(PACE_S - 1);
+        let want = paper(&tape, PRIOR, false);
+        let mut inside = 0;
+        for (top, (state, mid)) in tops.iter().zip(&tape) {
+            let reach = (top.ask().price.0 - top.bid().price.0) as f64;
+            let want = want[*state];
+            inside += usize::from(want.abs() < reach);
+            let want = want.clamp(-reach, reach) / mid * BPS;
+            let got = micro.deviation(top).expect("all states are known");
+            assert!((got - want).abs() < 1e-9, "{state}: {got}, not {want}");
+        }
+        assert!(inside > 1_000, "{inside} were not at the best prices");
+    }
+
+    /// A chain whose answer is known. The imbalance walks through its ten classes, up or down with
+    /// equal chances; past the last one the mid moves by a tick that way, and the walk goes on from
+    /// the second class of the other end. From class `i` the mid is expected to move by
+    /// `(2i - 9) / 18` ticks: the next move is `2(i + 1) / 11 - 1`, less `7/18` of it afterwards.
+    #[test]
+    fn finds_the_answer_of_a_known_chain() {
+        let (mut dice, mut micro) = (Dice(11), MicroPrice::new());
+        let (mut bid, mut class, mut tape) = (10_000_i64, 4_i64, Vec::new());
+        let at = |bid: i64, class: i64| top((bid, 2 * class + 1), (bid + 10, 19 - 2 * class));
+        micro.top(&top((10_000, 9), (10_010, 11)));
+        for _ in 0..200_000 {
+            class += if dice.below(2) == 0 { 1 } else { -1 };
+            if class == 10 {
+                (bid, class) = (bid + 10, 1);
+            } else if class == -1 {
+                (bid, class) = (bid - 10, 8);
+            }
+            tape.push((class as usize, (2 * bid + 10) as f64));
+            micro.top(&at(bid, class));
+        }
+        micro.second(59);
+        let slow = paper(&tape, 0.0, true);
+        let mut worst = 0.0_f64;
+        for class in 0..10 {
+            let ticks = (2 * class - 9) as f64 / 18.0;
+            let want = ticks * 10.0 / (bid as f64 + 5.0) * BPS;
+            let got = micro.deviation(&at(bid, class)).expect("known");
+            worst = worst.max((got / want - 1.0).abs());
+            let slow = slow[class as usize] / 20.0;
+            assert!((slow - ticks).abs() < 0.02, "{class}: {slow}, not {ticks}");
+        }
+        assert!(worst < 0.03, "off by {worst} of the value");
+    }
+
+    /// Two classes in turn, with a mid that moves each time.
+    fn learn(micro: &mut MicroPrice, count: i64) {
+        for place in 0..count {
+            let odd = place % 2;
+            micro.top(&top((100 + odd, 1 + 8 * odd), (101 + odd, 5)));
+        }
+    }
+
+    #[test]
+    fn is_unknown_until_enough_moved_and_again_after_a_gap() {
+        let mut micro = MicroPrice::new();
+        let here = top((100, 1), (101, 5));
+        learn(&mut micro, MOVES_MIN as i64);
+        micro.second(59);
+        assert_eq!(micro.deviation(&here), None, "one move short");
+        learn(&mut micro, MOVES_MIN as i64);
+        assert_eq!(micro.deviation(&here), None, "not yet estimated");
+        micro.second(119);
+        assert!(
+            micro.deviation(&here).expect("known") > 0.0,
+            "it moves up from there"
+        );
+        assert_eq!(
+            micro.deviation(&top((100, 5), (103, 1))),
+            None,
+            "a state never seen"
+        );
+        assert_eq!(
+            micro.deviation(&top((100, 0), (101, 0))),
+            None,
+            "no quantity"
+        );
+        assert_eq!(
+            micro.deviation(&top((100, 5), (101, 5))),
+            None,
+            "never seen either"
+        );
+        // What is known fades when nothing happens, and is unknown at last.
+        let mut faded = micro.clone();
+        for minute in 3..200 {
+            faded.second(60 * minute - 1);
+        }
+        assert_eq!(faded.deviation(&here), None);
+        micro.interrupt();
+        assert_eq!(micro, MicroPrice::new());
+    }
+
+    #[test]
+    fn a_smaller_step_makes_other_classes() {
+        let mut micro = MicroPrice::new();
+        micro.top(&Top::sample(&[(1_000, 1), (985, 1)], &[(1_010, 2)]));
+        assert_eq!(micro.step, 5);
+        micro.top(&top((1_000, 2), (1_010, 1)));
+        assert_eq!(micro.counts.as_flattened().iter().sum::<f64>(), 1.0);
+        micro.top(&top((1_001, 2), (1_010, 1)));
+        assert_eq!(micro.step, 1);
+        assert_eq!(micro.counts.as_flattened().iter().sum::<f64>(), 0.0);
+        micro.top(&top((i64::MIN + 1, i64::MAX), (i64::MAX, i64::MAX)));
+        micro.top(&top((i64::MIN + 1, 1), (i64::MAX, -1)));
+        micro.second(59);
+        assert!(size_of::<MicroPrice>() < 5_000);
+    }
+}
