@@ -383,3 +383,6 @@ impl Queues {
         (self.seconds >= QUEUES_SECONDS_MIN).then_some(correlation)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -308,3 +308,293 @@ impl Factor {
         (self.seconds >= FACTOR_SECONDS_MIN && norm > 0.0).then(|| sum / norm)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::features::book::sample_instrument;
+    use crate::features::rolling::BUCKETS;
+    use crate::time::{MILLIS, SECONDS};
+
+    const START: u64 = 1_000_000 * SECONDS;
+
+    fn get(flow: &OrderFlow, top: &Top, at: u64, row: OrderFlowFeature) -> Option<f64> {
+        let instrument = sample_instrument();
+        let values = flow.read(&top.view(&instrument, Time(at)));
+        values.get(row).map(f64::from)
+    }
+
+    /// A tape of the touch with the `e_n` of each change by hand.
+    #[test]
+    fn order_flow_stands_on_its_definition() {
+        let tape = [
+            ((100, 10), (102, 20), 0),
+            // Five more bid, five fewer asked: pressure of ten.
+            ((100, 15), (102, 15), 10),
+            // A better bid: all of it is new.
+            ((101, 7), (102, 15), 7),
+            // Back to the old one: all of it is gone.
+            ((100, 15), (102, 15), -7),
+            // The ask is taken: what stood there is gone.
+            ((100, 15), (103, 9), 15),
+            // A better ask.
+            ((100, 15), (102, 4), -4),
+        ];
+        let mut flow = OrderFlow::new();
+        flow.interrupt(Time(START - 60 * SECONDS));
+        let (mut sum, mut depth, mut events) = (0, 0, 0);
+        for (place, (bid, ask, change)) in tape.into_iter().enumerate() {
+            let at = START + place as u64 * MILLIS;
+            let top = Top::sample(&[bid], &[ask]);
+            flow.top(&top, Time(at));
+            // What changes nothing counts for nothing.
+            flow.top(&top, Time(at));
+            if place > 0 {
+                sum += change;
+                depth += bid.1 + ask.1;
+                events += 1;
+            }
+            let want = if events == 0 {
+                0.0
+            } else {
+                sum as f64 / (depth as f64 / (2 * events) as f64)
+            };
+            for row in [
+                OrderFlowFeature::Imbalance1,
+                OrderFlowFeature::Imbalance10,
+                OrderFlowFeature::Imbalance60,
+            ] {
+                let got = get(&flow, &top, at, row).expect("a full window");
+                assert!((got - want).abs() < 1e-6, "{place}: {got}, not {want}");
+            }
+        }
+        // All of it leaves the window.
+        let top = Top::sample(&[(100, 15)], &[(102, 4)]);
+        let later = START + 2 * SECONDS;
+        assert_eq!(
+            get(&flow, &top, later, OrderFlowFeature::Imbalance1),
+            Some(0.0)
+        );
+        assert_ne!(
+            get(&flow, &top, later, OrderFlowFeature::Imbalance10),
+            Some(0.0)
+        );
+        flow.interrupt(Time(later));
+        for (window, row) in [
+            (1, OrderFlowFeature::Imbalance1),
+            (10, OrderFlowFeature::Level2),
+            (60, OrderFlowFeature::Imbalance60),
+        ] {
+            let full = later + window * SECONDS;
+            assert_eq!(get(&flow, &top, full - 1, row), None);
+            assert_eq!(get(&flow, &top, full, row), Some(0.0));
+        }
+    }
+
+    fn side() -> impl Strategy<Value = Vec<(i64, i64)>> {
+        proptest::collection::vec((1_i64..4, 1_i64..50), 1..8)
+    }
+
+    /// `e_n` as the paper prints it, with indicators.
+    fn printed(before: [(i64, i64); 2], now: [(i64, i64); 2]) -> i64 {
+        let [(pb0, qb0), (pa0, qa0)] = before;
+        let [(pb, qb), (pa, qa)] = now;
+        i64::from(pb >= pb0) * qb - i64::from(pb <= pb0) * qb0 - i64::from(pa <= pa0) * qa
+            + i64::from(pa >= pa0) * qa0
+    }
+
+    proptest! {
+        /// Every level and window against a sum over the list of all books, by the printed formula.
+        #[test]
+        fn windows_equal_a_sum_over_the_books(
+            books in proptest::collection::vec((0_u64..1_500, side(), side()), 2..60)
+        ) {
+            let mut flow = OrderFlow::new();
+            flow.interrupt(Time(START - 60 * SECONDS));
+            let mut at = START;
+            let mut seen: Vec<(u64, [Vec<(i64, i64)>; 2])> = Vec::new();
+            for (wait, bids, asks) in books {
+                at += wait * MILLIS;
+                let outwards = |best: i64, sign: i64, steps: &[(i64, i64)]| -> Vec<_> {
+                    let mut price = best;
+                    steps.iter().map(|(step, qty)| { price += sign * step; (price, *qty) }).collect()
+                };
+                let sides = [outwards(1_000, -1, &bids), outwards(1_000, 1, &asks)];
+                let top = Top::sample(&sides[0], &sides[1]);
+                flow.top(&top, Time(at));
+                seen.push((at, sides));
+                let level = |sides: &[Vec<(i64, i64)>; 2], rank: usize| {
+                    let at = |side: usize, worst| sides[side].get(rank).copied().unwrap_or((worst, 0));
+                    [at(0, 0), at(1, 1_000_000)]
+                };
+                let later = at + 70 * MILLIS;
+                let sum = |rank: usize, levels: usize, window_s: u64| -> f64 {
+                    let width = window_s * SECONDS / BUCKETS as u64;
+                    let (mut sum, mut depth, mut events) = (0, 0, 0);
+                    for pair in seen.windows(2) {
+                        let inside = later / width - pair[1].0 / width < BUCKETS as u64;
+                        let differs = (0..levels).any(|n| level(&pair[0].1, n) != level(&pair[1].1, n));
+                        if !inside || !differs { continue; }
+                        sum += printed(level(&pair[0].1, rank), level(&pair[1].1, rank));
+                        let both = |n| level(&pair[1].1, n).map(|(_, qty)| qty).iter().sum::<i64>();
+                        depth += (0..levels).map(both).sum::<i64>();
+                        events += 1;
+                    }
+                    if events == 0 { return 0.0; }
+                    sum as f64 / (depth as f64 / (2 * events * levels) as f64)
+                };
+                for (row, rank, levels, window_s) in [
+                    (OrderFlowFeature::Imbalance1, 0, 1, 1),
+                    (OrderFlowFeature::Imbalance10, 0, 1, 10),
+                    (OrderFlowFeature::Imbalance60, 0, 1, 60),
+                    (OrderFlowFeature::Level2, 1, 5, 10),
+                    (OrderFlowFeature::Level3, 2, 5, 10),
+                    (OrderFlowFeature::Level4, 3, 5, 10),
+                    (OrderFlowFeature::Level5, 4, 5, 10),
+                ] {
+                    let (got, want) = (get(&flow, &top, later, row), sum(rank, levels, window_s));
+                    let near = got.is_some_and(|got| (got - want).abs() <= 1e-6 * want.abs().max(1.0));
+                    prop_assert!(near, "{row:?}: {got:?}, not {want}");
+                }
+            }
+        }
+    }
+
+    /// The eigenvector of the largest eigenvalue, by Jacobi's rotations.
+    fn first_component(mut matrix: [[f64; FLOW_LEVELS]; FLOW_LEVELS]) -> [f64; FLOW_LEVELS] {
+        const N: usize = FLOW_LEVELS;
+        let mut vectors: [[f64; N]; N] = core::array::from_fn(|row| {
+            core::array::from_fn(|column| f64::from(u8::from(row == column)))
+        });
+        for _ in 0..50 {
+            for p in 0..N {
+                for q in p + 1..N {
+                    let angle = 0.5 * libm::atan2(2.0 * matrix[p][q], matrix[q][q] - matrix[p][p]);
+                    let (sin, cos) = (libm::sin(angle), libm::cos(angle));
+                    for row in &mut matrix {
+                        (row[p], row[q]) =
+                            (cos * row[p] - sin * row[q], sin * row[p] + cos * row[q]);
+                    }
+                    for column in 0..N {
+                        let (one, other) = (matrix[p][column], matrix[q][column]);
+                        matrix[p][column] = cos * one - sin * other;
+                        matrix[q][column] = sin * one + cos * other;
+                    }
+                    for row in &mut vectors {
+                        (row[p], row[q]) =
+                            (cos * row[p] - sin * row[q], sin * row[p] + cos * row[q]);
+                    }
+                }
+            }
+        }
+        let largest = (0..N).max_by(|p, q| matrix[*p][*p].total_cmp(&matrix[*q][*q]));
+        let column = vectors.map(|row| row[largest.expect("five")]);
+        let sign = if column.iter().sum::<f64>() < 0.0 {
+            -1.0
+        } else {
+            1.0
+        };
+        column.map(|value| sign * value)
+    }
+
+    /// The factor against the covariance of all samples with their weights, and its eigenvectors by
+    /// another method.
+    #[test]
+    fn the_factor_is_the_first_principal_component() {
+        let (mut factor, mut samples) = (Factor::new(), Vec::new());
+        let mut state = 5_u64;
+        let mut noise = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f64 / (1_u64 << 24) as f64 - 0.5
+        };
+        for second in 1..=900_u32 {
+            let common = noise();
+            let loads = [1.0, 1.4, 0.9, 0.6, -0.2];
+            let flows = loads.map(|load| load * common + 0.4 * noise() + 0.1);
+            factor.add(&flows);
+            samples.push(flows);
+            assert_eq!(factor.integrate(&flows).is_some(), second >= 60);
+        }
+        // What was before the first sample has the rest of the weight, at zero.
+        let weight =
+            |place: usize| (1.0 - FACTOR_KEEP) * libm::pow(FACTOR_KEEP, (899 - place) as f64);
+        let rest = libm::pow(FACTOR_KEEP, 900.0);
+        let mut mean = [0.0; FLOW_LEVELS];
+        for (place, sample) in samples.iter().enumerate() {
+            for (mean, value) in mean.iter_mut().zip(sample) {
+                *mean += weight(place) * value;
+            }
+        }
+        let covariance: [[f64; FLOW_LEVELS]; FLOW_LEVELS] = core::array::from_fn(|row| {
+            core::array::from_fn(|column| {
+                let product = |sample: &[f64; FLOW_LEVELS]| {
+                    (sample[row] - mean[row]) * (sample[column] - mean[column])
+                };
+                let terms = samples.iter().enumerate();
+                let sum: f64 = terms
+                    .map(|(place, sample)| weight(place) * product(sample))
+                    .sum();
+                sum + rest * product(&[0.0; FLOW_LEVELS])
+            })
+        });
+        for (row, want) in factor.covariance.iter().zip(covariance) {
+            for (got, want) in row.iter().zip(want) {
+                assert!((got - want).abs() < 1e-12, "{got}, not {want}");
+            }
+        }
+        let want = first_component(covariance);
+        for (got, want) in factor.weights.iter().zip(want) {
+            assert!(
+                (got - want).abs() < 1e-4,
+                "{:?}, not {want:?}",
+                factor.weights
+            );
+        }
+        let norm: f64 = want.iter().map(|weight| weight.abs()).sum();
+        let flows = [3.0, -1.0, 0.5, 2.0, 1.0];
+        let want = want
+            .iter()
+            .zip(flows)
+            .map(|(weight, flow)| weight * flow)
+            .sum::<f64>()
+            / norm;
+        let got = factor.integrate(&flows).expect("known");
+        assert!((got - want).abs() < 1e-3, "{got}, not {want}");
+    }
+
+    #[test]
+    fn a_factor_of_nothing_is_the_plain_mean() {
+        let mut factor = Factor::new();
+        for _ in 0..60 {
+            factor.add(&[0.0; FLOW_LEVELS]);
+        }
+        assert_eq!(factor.integrate(&[1.0, 2.0, 3.0, 4.0, 5.0]), Some(3.0));
+    }
+
+    /// The largest quantities there are neither panic nor give what is not a number.
+    #[test]
+    fn strange_books_are_held() {
+        let mut flow = OrderFlow::new();
+        for second in 0..200 {
+            let at = START + second * SECONDS;
+            let odd = (second % 2).cast_signed();
+            let qty = odd * i64::MAX;
+            let top = Top::sample(&[(-odd, qty), (-7, 0)], &[(i64::MAX - odd, i64::MAX - qty)]);
+            flow.top(&top, Time(at));
+            flow.second(&Second {
+                number: at / SECONDS,
+                seen: true,
+                double_mid: None,
+                trades: None,
+            });
+            get(&flow, &top, at, OrderFlowFeature::Integrated10);
+            assert_eq!(flow, flow.clone(), "no NaN inside");
+        }
+    }
+}
