@@ -5,6 +5,7 @@ mod captures;
 mod cli;
 mod documents;
 mod kill;
+mod orderbook_features;
 mod power;
 mod simulation;
 mod tidy;
