@@ -1,5 +1,5 @@
 //! Features of the order book on recorded markets: order flow against sums over the list of all
-//! books, the micro-price inside the spread and ahead of the mid, ratios inside their range.
+//! books, the micro-price ahead of the mid, ratios inside their range.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -34,7 +34,11 @@ const RECORDINGS: [(Venue, &str); 4] = [
 /// Lines of a recording that are read.
 const LINES_MAX: usize = 60_000;
 /// Events between two looks at everything.
-const PACE: usize = 101;
+const PACE: usize = 23;
+/// Events between two sums over the list of all books, a multiple of [`PACE`].
+const SUM_PACE: usize = 10 * PACE;
+/// Looks that a correlation needs.
+const SAID_MIN: usize = 500;
 /// Levels of order flow.
 const LEVELS: usize = 5;
 
@@ -152,14 +156,43 @@ fn named(table: &Table, name: &str) -> Option<f64> {
     table.get(place).map(f64::from)
 }
 
-/// What a look found.
+/// The correlation of the micro-price's deviation, and of the weighted mid's, with the relative change
+/// of the mid over the second after.
+fn ahead(said: &[(Time, i64, f64, f64)]) -> [f64; 2] {
+    let (mut changes, mut sides) = (Vec::new(), [Vec::new(), Vec::new()]);
+    for (place, (at, double_mid, micro, weighted)) in said.iter().enumerate() {
+        let later = said[place..]
+            .iter()
+            .find(|(then, ..)| *then >= at.plus(SECONDS));
+        let Some((_, then, ..)) = later else { break };
+        changes.push((then - double_mid) as f64 / *double_mid as f64);
+        sides[0].push(*micro);
+        sides[1].push(*weighted);
+    }
+    sides.map(|values| correlation(&values, &changes))
+}
+
+fn correlation(xs: &[f64], ys: &[f64]) -> f64 {
+    let count = xs.len() as f64;
+    let (x, y) = (
+        xs.iter().sum::<f64>() / count,
+        ys.iter().sum::<f64>() / count,
+    );
+    let pairs = || {
+        xs.iter()
+            .map(|other| other - x)
+            .zip(ys.iter().map(|other| other - y))
+    };
+    let sum = |f: fn((f64, f64)) -> f64| pairs().map(f).sum::<f64>();
+    sum(|(x, y)| x * y) / (sum(|(x, _)| x * x) * sum(|(_, y)| y * y)).sqrt()
+}
+
+/// What looks found.
 #[derive(Default)]
 struct Seen {
     flows: usize,
-    known: usize,
-    /// Micro-price above or below the mid, and whether the next move of the mid was that way.
-    ahead: (usize, usize),
-    widest: f64,
+    /// When, the doubled mid, the micro-price's and the weighted mid's deviation from it.
+    said: Vec<(Time, i64, f64, f64)>,
 }
 
 struct Replay<'a> {
@@ -167,8 +200,6 @@ struct Replay<'a> {
     book: Book,
     features: Box<Features>,
     books: Vec<(Time, Ranks)>,
-    /// What the micro-price said, at which doubled mid, until that moves.
-    said: Option<(f64, i64)>,
     seen: Seen,
 }
 
@@ -190,19 +221,11 @@ impl Replay<'_> {
         }
     }
 
-    fn look(&mut self, update: &Update, at: Time) {
+    fn look(&mut self, update: &Update, at: Time, sums: bool) {
         let Some(top) = self.features.top() else {
             return;
         };
         let double_mid = top.double_mid();
-        let spread = (top.ask().price.0 - top.bid().price.0) as f64 / double_mid as f64 * 2e4;
-        if let Some((said, before)) = self.said
-            && before != double_mid
-        {
-            self.seen.ahead.0 += usize::from((said > 0.0) == (double_mid > before));
-            self.seen.ahead.1 += 1;
-            self.said = None;
-        }
         let table = self.features.read(&View {
             top,
             instrument: self.instrument,
@@ -212,7 +235,9 @@ impl Replay<'_> {
             lag_ns: update.received.since(update.venue_time),
             at,
         });
-        self.flows(&table, at);
+        if sums {
+            self.flows(&table, at);
+        }
         for feature in features() {
             let mine = matches!(
                 feature.group,
@@ -228,14 +253,9 @@ impl Replay<'_> {
                 _ => {}
             }
         }
-        if let Some(deviation) = named(&table, "microprice_deviation") {
-            let half = spread / 2.0;
-            assert!(deviation.abs() <= half * 1.000_001, "{deviation} of {half}");
-            self.seen.known += 1;
-            self.seen.widest = self.seen.widest.max(deviation.abs() / half);
-            if deviation != 0.0 && self.said.is_none() {
-                self.said = Some((deviation, double_mid));
-            }
+        if let Some(micro) = named(&table, "microprice_deviation") {
+            let weighted = named(&table, "weighted_mid_deviation").expect("quantities");
+            self.seen.said.push((at, double_mid, micro, weighted));
         }
     }
 
@@ -271,33 +291,32 @@ fn order_flow_and_micro_price_on_recorded_markets() {
             book: Book::new(),
             features: Features::boxed(),
             books: Vec::new(),
-            said: None,
             seen: Seen::default(),
         };
         for (place, (at, update)) in updates.iter().enumerate() {
             replay.update(update, *at);
             if place % PACE == 0 && !replay.book.is_partial() {
-                replay.look(update, *at);
+                replay.look(update, *at, place % SUM_PACE == 0);
             }
         }
-        let Seen {
-            flows,
-            known,
-            ahead: (right, moves),
-            widest,
-        } = replay.seen;
+        let Seen { flows, said } = replay.seen;
         println!(
-            "{path}: {} events, {} books; {flows} order flows equal; micro-price known {known} \
-             times, at most {widest:.3} of half a spread from the mid, right about {right} of \
-             {moves} moves",
+            "{path}: {} events, {} books; {flows} order flows equal; micro-price known {} times",
             updates.len(),
-            replay.books.len()
+            replay.books.len(),
+            said.len(),
         );
         assert!(flows > 0, "{path}: no window was full");
-        // A coin is right half the time.
-        assert!(
-            moves < 100 || 10 * right > 6 * moves,
-            "{path}: {right} of {moves}"
-        );
+        if said.len() >= SAID_MIN {
+            let [micro, weighted] = ahead(&said);
+            println!(
+                "{path}: correlation with the mid's change over a second: micro-price {micro:.3}, \
+                 weighted mid {weighted:.3}"
+            );
+            assert!(
+                micro > 0.15 && micro > weighted,
+                "{path}: {micro}, {weighted}"
+            );
+        }
     }
 }
