@@ -279,17 +279,14 @@ mod tests {
             a.swap(column, pivot);
             b.swap(column, pivot);
             let head = a[column][column];
-            a[column]
-                .iter_mut()
-                .chain(&mut b[column])
-                .for_each(|value| *value /= head);
+            let both = a[column].iter_mut().chain(&mut b[column]);
+            both.for_each(|value| *value /= head);
+            let (heads, others) = (a[column].clone(), b[column].clone());
             for row in (0..n).filter(|row| *row != column) {
                 let factor = a[row][column];
-                for place in 0..n {
-                    a[row][place] -= factor * a[column][place];
-                }
-                for place in 0..b[row].len() {
-                    b[row][place] -= factor * b[column][place];
+                let mine = a[row].iter_mut().chain(&mut b[row]);
+                for (value, head) in mine.zip(heads.iter().chain(&others)) {
+                    *value -= factor * head;
                 }
             }
         }

@@ -128,8 +128,8 @@ impl OrderFlow {
         let [bids, asks] = [0, 1].map(|side| (&before[side], &now[side]));
         let mut sums = [0; LEVEL_SUMS];
         let mut depth = 0;
-        for rank in 0..FLOW_LEVELS {
-            sums[rank] = flow(Side::Buy, bids.0[rank], bids.1[rank])
+        for (rank, sum) in sums.iter_mut().take(FLOW_LEVELS).enumerate() {
+            *sum = flow(Side::Buy, bids.0[rank], bids.1[rank])
                 - flow(Side::Sell, asks.0[rank], asks.1[rank]);
             depth += i128::from(bids.1[rank].qty.0) + i128::from(asks.1[rank].qty.0);
         }
@@ -395,6 +395,9 @@ mod tests {
         }
     }
 
+    /// Prices and quantities of both sides.
+    type Sides = [Vec<(i64, i64)>; 2];
+
     fn side() -> impl Strategy<Value = Vec<(i64, i64)>> {
         proptest::collection::vec((1_i64..4, 1_i64..50), 1..8)
     }
@@ -416,7 +419,7 @@ mod tests {
             let mut flow = OrderFlow::new();
             flow.interrupt(Time(START - 60 * SECONDS));
             let mut at = START;
-            let mut seen: Vec<(u64, [Vec<(i64, i64)>; 2])> = Vec::new();
+            let mut seen: Vec<(u64, Sides)> = Vec::new();
             for (wait, bids, asks) in books {
                 at += wait * MILLIS;
                 let outwards = |best: i64, sign: i64, steps: &[(i64, i64)]| -> Vec<_> {
@@ -427,7 +430,7 @@ mod tests {
                 let top = Top::sample(&sides[0], &sides[1]);
                 flow.top(&top, Time(at));
                 seen.push((at, sides));
-                let level = |sides: &[Vec<(i64, i64)>; 2], rank: usize| {
+                let level = |sides: &Sides, rank: usize| {
                     let at = |side: usize, worst| sides[side].get(rank).copied().unwrap_or((worst, 0));
                     [at(0, 0), at(1, 1_000_000)]
                 };
@@ -479,11 +482,9 @@ mod tests {
                         (row[p], row[q]) =
                             (cos * row[p] - sin * row[q], sin * row[p] + cos * row[q]);
                     }
-                    for column in 0..N {
-                        let (one, other) = (matrix[p][column], matrix[q][column]);
-                        matrix[p][column] = cos * one - sin * other;
-                        matrix[q][column] = sin * one + cos * other;
-                    }
+                    let (one, other) = (matrix[p], matrix[q]);
+                    matrix[p] = core::array::from_fn(|n| cos * one[n] - sin * other[n]);
+                    matrix[q] = core::array::from_fn(|n| sin * one[n] + cos * other[n]);
                     for row in &mut vectors {
                         (row[p], row[q]) =
                             (cos * row[p] - sin * row[q], sin * row[p] + cos * row[q]);

@@ -83,8 +83,8 @@ fn stand_on_their_definitions() {
 fn depth_within_a_distance_ends_with_it_and_with_the_levels() {
     // 4.9, 9.9 and 24.9 basis points away on both sides.
     let offsets = [490, 990, 2_490];
-    let bids = offsets.map(|offset| (10_000_00 - offset * 1, 1));
-    let asks = offsets.map(|offset| (10_000_00 + offset * 1, 2));
+    let bids = offsets.map(|offset| (1_000_000 - offset, 1));
+    let asks = offsets.map(|offset| (1_000_000 + offset, 2));
     let top = Top::sample(&bids, &asks);
     let sides = [Side::Buy, Side::Sell].map(|side| Shape::of(&top, side, &sample_instrument()));
     let notional = |levels: usize| -> f64 {
