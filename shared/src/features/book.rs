@@ -29,7 +29,7 @@ rows! {
         /// [`near_imbalance`].
         NearImbalance: "book_imbalance_near", Ratio, "levels=10 decay_bps=5", "imbalance with exponential weights of the distance";
         /// [`weighted_mid_deviation`].
-        WeightedMidDeviation: "weighted_mid_deviation", Bps, "", "Stoikov (2018), section 1";
+        WeightedMidDeviation: "weighted_mid_deviation", Bps, "", "Stoikov (2018), weighted mid-price";
         /// [`spread`].
         Spread: "spread", Bps, "", "quoted spread";
         /// [`spread_ticks`].
@@ -373,7 +373,7 @@ pub fn near_imbalance(sides: &[Shape; 2]) -> Option<f64> {
 /// How far the quantity-weighted mid `(a·Pb + b·Pa) / (a + b)` lies above the mid, in basis points;
 /// `a` and `b` are the quantities at the ask `Pa` and the bid `Pb`.
 ///
-/// Source: Stoikov, "The micro-price", Quantitative Finance 18 (2018), section 1 (weighted mid-price).
+/// Source: Stoikov, "The micro-price", Quantitative Finance 18 (2018), the weighted mid-price.
 #[must_use]
 pub fn weighted_mid_deviation(touch: &Touch) -> Option<f64> {
     let total = touch.bid_qty + touch.ask_qty;

@@ -36,7 +36,8 @@ impl<const N: usize> Sums<N> {
 /// `N` sums over one window, of numbers that fit an `i64`: an `i128` holds any count of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rolling<const N: usize> {
-    window_ns: u64,
+    /// Nanoseconds of a bucket.
+    width_ns: u64,
     /// Number of the newest bucket since the epoch.
     newest: u64,
     since: Time,
@@ -49,7 +50,7 @@ impl<const N: usize> Rolling<N> {
     #[must_use]
     pub const fn new(window_s: u32) -> Self {
         Self {
-            window_ns: seconds(window_s),
+            width_ns: seconds(window_s) / BUCKETS as u64,
             newest: 0,
             since: Time::UNKNOWN,
             buckets: [Sums::ZERO; BUCKETS],
@@ -58,7 +59,7 @@ impl<const N: usize> Rolling<N> {
     }
 
     const fn bucket(&self, at: Time) -> u64 {
-        at.0 / (self.window_ns / BUCKETS as u64)
+        at.0 / self.width_ns
     }
 
     const fn place(bucket: u64) -> usize {
@@ -94,7 +95,8 @@ impl<const N: usize> Rolling<N> {
     /// The sums as they stand at `at`, when the whole window has been observed.
     #[must_use]
     pub fn sums(&self, at: Time) -> Option<[i128; N]> {
-        if !self.since.is_known() || at.since(self.since) < self.window_ns.cast_signed() {
+        let window_ns = self.width_ns * BUCKETS as u64;
+        if !self.since.is_known() || at.since(self.since) < window_ns.cast_signed() {
             return None;
         }
         let mut sums = self.total;
