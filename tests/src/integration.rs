@@ -7,6 +7,7 @@ mod cli;
 mod documents;
 mod kill;
 mod microstructure;
+mod orderbook_features;
 mod power;
 mod simulation;
 mod tapes;
