@@ -1,3 +1,5 @@
+//! Tests of the book as it stands: by hand, and recomputed another way.
+
 use alloc::vec::Vec;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Tests of depletion, rates and recovery: by hand, and as direct sums.
+
 use alloc::vec::Vec;
 
 use proptest::prelude::*;
