@@ -119,7 +119,9 @@ impl Desk {
                 Output::Ask { .. }
                 | Output::Verdict { .. }
                 | Output::Missed(_)
-                | Output::Step(_) => {}
+                | Output::Step(_)
+                | Output::Arbitrage(_)
+                | Output::Funding(_) => {}
             }
         }
     }

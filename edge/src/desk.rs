@@ -224,7 +224,8 @@ impl Desk {
                 }),
                 Output::Missed(missed) => self.effects.push_back(Effect::Missed(missed)),
                 Output::Toxic(mark) => self.effects.push_back(Effect::Toxic(mark)),
-                Output::Step(_) => {}
+                // The page reads both from the engine.
+                Output::Step(_) | Output::Arbitrage(_) | Output::Funding(_) => {}
             }
         }
         if record.event.is_trading() {

@@ -747,7 +747,9 @@ fn ask_again(
                 | Output::Step(_)
                 | Output::Booked { .. }
                 | Output::Missed(_)
-                | Output::Toxic(_) => {}
+                | Output::Toxic(_)
+                | Output::Arbitrage(_)
+                | Output::Funding(_) => {}
             }
         }
     }

@@ -24,6 +24,7 @@ impl Engine {
         self.state.toxicity.advance(at);
         self.state.tracker.advance(at);
         self.observe(at);
+        self.recompare(at);
         self.tend(at);
         let held = self.holdings();
         let acts = self.state.risk.pulse(&self.account(&held, at));
