@@ -91,7 +91,9 @@ impl<'a> Leg<'a> {
             return Some(0);
         }
         let venue = self.instrument().venue;
-        self.terms().latency.entry_bound(at, venue, self.round_trips)
+        self.terms()
+            .latency
+            .entry_bound(at, venue, self.round_trips)
     }
 
     /// How long after an order got to the venue the book that it met is known here.
@@ -485,7 +487,9 @@ impl Monitor {
     /// Whether an event of an instrument can matter here.
     #[must_use]
     pub fn watches(&self, id: InstrumentId) -> bool {
-        self.peers.get(id.index()).is_some_and(|peers| !peers.is_empty())
+        self.peers
+            .get(id.index())
+            .is_some_and(|peers| !peers.is_empty())
     }
 
     /// An instrument's book may have changed, or it was heard of. A market that is `None` is between
@@ -628,7 +632,9 @@ impl Monitor {
 
     fn pair(&mut self, opportunity: &Opportunity) -> Option<&mut Pair> {
         let key = (opportunity.buy, opportunity.sell);
-        let place = self.pairs.binary_search_by_key(&key, |pair| (pair.buy, pair.sell));
+        let place = self
+            .pairs
+            .binary_search_by_key(&key, |pair| (pair.buy, pair.sell));
         place.ok().map(|place| &mut self.pairs[place])
     }
 

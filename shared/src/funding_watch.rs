@@ -121,7 +121,10 @@ impl Watch {
     /// How alarming an instrument's rate is.
     #[must_use]
     pub fn level(&self, instrument: InstrumentId) -> Level {
-        self.levels.get(instrument.index()).copied().unwrap_or_default()
+        self.levels
+            .get(instrument.index())
+            .copied()
+            .unwrap_or_default()
     }
 }
 
@@ -299,7 +302,10 @@ mod tests {
             ..funding(0)
         };
         assert_eq!(watch.update(id, &silent, &limits), None);
-        assert_eq!(watch.update(InstrumentId(9), &funding(99 * BP), &limits), None);
+        assert_eq!(
+            watch.update(InstrumentId(9), &funding(99 * BP), &limits),
+            None
+        );
     }
 
     #[test]
@@ -314,12 +320,23 @@ mod tests {
         };
         let status = |holding_ns, at| {
             let (about, when) = ((id, Kind::Perpetual), (at, holding_ns));
-            Status::of(about, Some(&announced), &schedule, holding, Level::Calm, when)
-                .expect("announced")
+            Status::of(
+                about,
+                Some(&announced),
+                &schedule,
+                holding,
+                Level::Calm,
+                when,
+            )
+            .expect("announced")
         };
         let settles = START.plus(8 * HOUR);
         let now = status(HOUR, START.plus(SECONDS));
-        assert_eq!(now.expected, Some(Cash::ZERO), "no settlement within an hour");
+        assert_eq!(
+            now.expected,
+            Some(Cash::ZERO),
+            "no settlement within an hour"
+        );
         assert_eq!((now.settles, now.interval_s), (Some(settles), Some(28_800)));
         assert_eq!(now.long.enter, Timing::After(settles));
         assert_eq!(now.long.exit, Timing::Before(settles));
@@ -342,7 +359,14 @@ mod tests {
         let status = |kind| {
             let (about, when) = ((id, kind), (START, HOUR));
             let holding = Holding::default();
-            Status::of(about, Some(&announced), &schedule, holding, Level::Calm, when)
+            Status::of(
+                about,
+                Some(&announced),
+                &schedule,
+                holding,
+                Level::Calm,
+                when,
+            )
         };
         assert_eq!(status(Kind::Spot), None);
         let small = status(Kind::Perpetual).expect("announced");

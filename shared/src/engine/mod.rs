@@ -52,8 +52,7 @@ use crate::window::Window;
 /// at most once or twice per instrument; every opportunity of arbitrage that is kept may end or be
 /// tried out, and as many may begin. The queue is drained after every record, so its overflow would be
 /// a defect.
-const MAX_OUTPUTS: usize =
-    8 * MAX_INSTRUMENTS + 3 * arbitrage::MAX_OPEN + arbitrage::CLOSED_KEPT;
+const MAX_OUTPUTS: usize = 8 * MAX_INSTRUMENTS + 3 * arbitrage::MAX_OPEN + arbitrage::CLOSED_KEPT;
 
 /// Everything that makes two engines the same, apart from the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -730,10 +729,10 @@ fn crosses(instruments: &[Instrument]) -> Vec<(heapless::String<12>, Cross)> {
     for (index, instrument) in (0_u16..).zip(instruments) {
         let id = InstrumentId(index);
         if let Some((_, cross)) = groups.iter_mut().find(|(base, _)| *base == instrument.base) {
-            cross.list(id);
+            cross.list(id, instrument);
         } else {
             let mut cross = Cross::default();
-            cross.list(id);
+            cross.list(id, instrument);
             groups.push((instrument.base.clone(), cross));
         }
     }

@@ -5,6 +5,7 @@ use alloc::collections::VecDeque;
 use super::{Cell, Engine, Output, Setup, id_of};
 use crate::arbitrage::{Leg, Look, Monitor, News};
 use crate::event::{Body, Update};
+use crate::features::cross::Cross;
 use crate::funding_watch::{Holding, Status};
 use crate::instrument::{InstrumentId, Kind};
 use crate::paper::latency::RoundTrips;
@@ -113,24 +114,32 @@ impl Engine {
         &self.state.arbitrage
     }
 
+    /// What is known of each asset over its venues.
+    #[must_use]
+    pub fn crosses(&self) -> &[Cross] {
+        &self.state.crosses
+    }
+
     /// Funding of every perpetual whose venue announced any, with what is held of it kept for
     /// `holding_ns` more.
     pub fn funding(&self, holding_ns: u64) -> impl Iterator<Item = Status> + '_ {
         let cells = self.state.cells.iter().zip(&self.setup.instruments);
-        cells.enumerate().filter_map(move |(index, (cell, instrument))| {
-            let id = id_of(index);
-            let holding = Holding {
-                qty: self.state.ledger.position(id).qty,
-                funded: self.state.tracker.funded(id),
-            };
-            Status::of(
-                (id, instrument.kind),
-                cell.funding.as_ref(),
-                &cell.schedule,
-                holding,
-                self.state.funding.level(id),
-                (self.state.now, holding_ns),
-            )
-        })
+        cells
+            .enumerate()
+            .filter_map(move |(index, (cell, instrument))| {
+                let id = id_of(index);
+                let holding = Holding {
+                    qty: self.state.ledger.position(id).qty,
+                    funded: self.state.tracker.funded(id),
+                };
+                Status::of(
+                    (id, instrument.kind),
+                    cell.funding.as_ref(),
+                    &cell.schedule,
+                    holding,
+                    self.state.funding.level(id),
+                    (self.state.now, holding_ns),
+                )
+            })
     }
 }
