@@ -8,8 +8,10 @@ use crate::event::{Body, Update};
 use crate::features::cross::Cross;
 use crate::funding_watch::{Holding, Status};
 use crate::instrument::{InstrumentId, Kind};
+use crate::num::Qty;
+use crate::paper::depth::Depth;
 use crate::paper::latency::RoundTrips;
-use crate::paper::venue::Terms;
+use crate::paper::venue::{Market, Surcharge, Terms};
 use crate::risk::gate::Gate;
 use crate::time::Time;
 
@@ -28,9 +30,24 @@ impl<'a> Markets<'a> {
     fn leg(&self, id: InstrumentId) -> Option<Leg<'a>> {
         let index = id.index();
         let (cell, instrument) = (self.cells.get(index)?, &self.setup.instruments[index]);
+        if cell.book.is_partial() {
+            return None;
+        }
         let clock_offset_ns = self.risk.venue_health(instrument.venue).clock_offset_ns;
+        // A book made of bars is nobody's quote, and no order joins a queue here.
+        let market = Market {
+            depth: Depth::Book(&cell.book),
+            instrument,
+            terms: &self.terms[index],
+            impact: Surcharge::Impact {
+                impact: &cell.impact,
+                tape: &cell.tape,
+                at: self.at,
+            },
+            average_trade: Qty(0),
+        };
         Some(Leg {
-            market: cell.market(instrument, &self.terms[index], self.at)?,
+            market,
             received: cell.received,
             lag_ns: cell.lag_ns.saturating_sub(clock_offset_ns),
             clock_offset_ns,
@@ -141,5 +158,127 @@ impl Engine {
                     (self.state.now, holding_ns),
                 )
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::attribution::Split;
+    use crate::event::{Event, Funding, Gap, GapReason, Record, Side};
+    use crate::funding_watch::{Level, Timing};
+    use crate::instrument::{Instrument, Venue};
+    use crate::num::{Cash, Price};
+    use crate::order::{Fill, OrderId, Outcome, Report};
+    use crate::paper::funding::Settlement;
+    use crate::time::{MINUTES, SECONDS};
+
+    const HOUR: u64 = 60 * MINUTES;
+    const START: Time = Time(1_000_000 * HOUR);
+    const ID: InstrumentId = InstrumentId(1);
+
+    struct Run {
+        engine: Engine,
+        seq: u64,
+    }
+
+    impl Run {
+        fn handle(&mut self, at: Time, event: Event) -> Vec<Output> {
+            self.seq += 1;
+            let seq = self.seq;
+            self.engine.handle(&Record { seq, at, event });
+            core::iter::from_fn(|| self.engine.poll()).collect()
+        }
+
+        fn market(&mut self, at: Time, body: Body) -> Vec<Output> {
+            let update = Update {
+                instrument: ID,
+                venue_time: at,
+                received: at,
+                late: false,
+                body,
+            };
+            self.handle(at, Event::Market(update))
+        }
+    }
+
+    #[test]
+    fn funding_is_told_with_what_is_held() {
+        let of = |kind| Instrument {
+            kind,
+            price_scale: 2,
+            qty_scale: 3,
+            ..Instrument::unknown(Venue::BinanceUsdm, "BTCUSDT").expect("short")
+        };
+        let setup = Setup::market_only(alloc::vec![of(Kind::Spot), of(Kind::Perpetual)]);
+        let mut run = Run {
+            engine: Engine::new(setup),
+            seq: 0,
+        };
+        assert_eq!(run.engine.funding(HOUR).count(), 0, "nothing announced");
+        let settles = START.plus(8 * HOUR);
+        let funding = Funding {
+            mark: Price(10_000_00),
+            index: Price(10_000_00),
+            rate: Some(-6_000_000_000),
+            predicted: None,
+            settles,
+            interval_s: 28_800,
+        };
+        let outputs = run.market(START, Body::Funding(funding));
+        let [Output::Funding(alert)] = outputs.as_slice() else {
+            panic!("{outputs:?}");
+        };
+        assert_eq!((alert.instrument, alert.level), (ID, Level::Warning));
+        assert_eq!(run.market(START, Body::Funding(funding)), []);
+
+        let worth = Cash(20_000 * Cash::ONE.0);
+        let fill = Fill {
+            side: Side::Sell,
+            qty: Qty(2_000),
+            left: Qty(0),
+            notional: worth,
+            worst: Price(10_000_00),
+            fee: Cash::ZERO,
+            maker: false,
+            synthetic: false,
+            spanned_gap: false,
+            queue_orders: 0,
+            split: Split::of(Side::Sell, worth, worth, worth, worth, worth),
+        };
+        let opened = START.plus(SECONDS);
+        let report = Report {
+            order: OrderId::of(1, ID),
+            instrument: ID,
+            number: 1,
+            executed: opened,
+            outcome: Outcome::Filled(fill),
+        };
+        run.handle(opened, Event::Report(report));
+        let paid = Settlement {
+            instrument: ID,
+            settled: START.plus(2 * SECONDS),
+            rate: -1,
+            mark: Price(10_000_00),
+            position: Qty(-2_000),
+            amount: Cash(-7),
+            estimated: false,
+        };
+        run.handle(START.plus(2 * SECONDS), Event::Funded(paid));
+        let status: Vec<_> = run.engine.funding(9 * HOUR).collect();
+        let [status] = status.as_slice() else {
+            panic!("{status:?}");
+        };
+        assert_eq!((status.instrument, status.level), (ID, Level::Warning));
+        assert_eq!(status.holding.qty, Qty(-2_000));
+        assert_eq!(status.holding.funded, Some((opened, Cash(-7))));
+        // A short of 20 000 pays sixty basis points.
+        assert_eq!(status.expected, Some(Cash(-120 * Cash::ONE.0)));
+        assert_eq!(status.short.exit, Timing::Before(settles));
+        // A gap is no announcement.
+        run.market(opened, Body::Gap(Gap::of(GapReason::Silent)));
+        assert_eq!(run.engine.funding(0).count(), 1);
     }
 }

@@ -234,12 +234,12 @@ fn perpetuals_stand_apart() {
 fn an_asset_bears_any_input() {
     let mut scene = Scene::spot(2);
     scene.set(0, (1, i64::MAX), (i64::MAX / 4, i64::MAX), START);
-    scene.set(1, (i64::MAX / 4 - 1, 0), (i64::MAX / 4, 0), START);
+    scene.set(1, (i64::MAX / 4 - 1, 1), (i64::MAX / 4, 1), START);
     let _ = (scene.read(0, START), scene.read(1, START));
     scene.set(0, (-5, 1), (-3, 1), START + SECONDS);
     assert_eq!(scene.cross.live(), 1, "a price that is none");
-    scene.set(0, (100, 0), (101, 0), 5);
-    scene.set(1, (100, 0), (101, 0), START * 1_000);
+    scene.set(0, (100, 1), (101, 1), 5);
+    scene.set(1, (100, 1), (101, 1), START * 1_000);
     scene.cross.advance(Time(u64::MAX));
     scene.cross.estimate(Time(u64::MAX));
     scene.cross.estimate(Time(0));
