@@ -271,8 +271,8 @@ mod tests {
 
     fn funding(rate: i64) -> Funding {
         Funding {
-            mark: Price(10_000_00),
-            index: Price(10_000_00),
+            mark: Price(1_000_000),
+            index: Price(1_000_000),
             rate: Some(rate),
             predicted: Some(rate / 2),
             settles: START.plus(8 * HOUR),

@@ -169,7 +169,7 @@ impl Scene {
     /// 100.00 for 0.004 and 100.10 for 0.1 here, 101.0 for 0.05 and 100.1 for 0.2 there.
     fn mispriced(fees: (i32, i32)) -> Self {
         let mut scene = Self::pair(fees);
-        scene.places[0].set(&[(99_00, 9)], &[(100_00, 4), (100_10, 100)], START);
+        scene.places[0].set(&[(9_900, 9)], &[(10_000, 4), (10_010, 100)], START);
         scene.places[1].set(&[(1010, 50), (1001, 200)], &[(1020, 9)], START);
         scene.look(1, START);
         scene
@@ -195,7 +195,7 @@ fn the_walk_takes_what_pays_in_whole_lots() {
     assert_eq!((walk.qty, opportunity.qty_scale), (Qty(50), 3));
     assert_eq!(
         (walk.buy_limit, walk.sell_limit),
-        (Price(100_10), Price(1010))
+        (Price(10_010), Price(1010))
     );
     // 0.004 · 100.00 + 0.046 · 100.10 = 5.0046, 0.05 · 101.0 = 5.05, and a thousandth of each.
     assert_eq!(
@@ -213,7 +213,7 @@ fn fees_decide_whether_there_is_anything() {
     // 101.0 less a fee against 100.00 more a fee: nothing remains at half a percent each.
     let costly = |fees| {
         let mut scene = Scene::pair(fees);
-        scene.places[0].set(&[(99_00, 9)], &[(100_00, 50)], START);
+        scene.places[0].set(&[(9_900, 9)], &[(10_000, 50)], START);
         scene.places[1].set(&[(1010, 50)], &[(1020, 9)], START);
         scene.look(1, START);
         scene.monitor.open().len()
@@ -224,7 +224,7 @@ fn fees_decide_whether_there_is_anything() {
     // A rebate makes an opportunity of prices that are equal.
     let equal = |fee_ppm| {
         let mut scene = Scene::pair((fee_ppm, 0));
-        scene.places[0].set(&[(99_00, 10)], &[(100_00, 10)], START);
+        scene.places[0].set(&[(9_900, 10)], &[(10_000, 10)], START);
         scene.places[1].set(&[(1000, 10)], &[(1020, 10)], START);
         scene.look(0, START);
         scene.monitor.open().len()
@@ -252,7 +252,7 @@ fn an_order_that_is_too_small_is_none() {
     assert_eq!(scene.monitor.open().len(), 1);
     // 0.004 is less than the other venue's lot.
     let mut scene = Scene::pair((0, 0));
-    scene.places[0].set(&[(99_00, 9)], &[(100_00, 4), (102_00, 100)], START);
+    scene.places[0].set(&[(9_900, 9)], &[(10_000, 4), (10_200, 100)], START);
     scene.places[1].set(&[(1010, 50)], &[(1020, 9)], START);
     scene.look(0, START);
     assert_eq!(scene.monitor.open(), []);
@@ -373,16 +373,16 @@ fn a_trial_meets_the_books_of_later() {
     assert_eq!(scene.monitor.pairs()[0].filled, 1);
 
     // It opens again; the legs take 50 and 80 ms, and the books move meanwhile.
-    scene.places[0].set(&[(99_00, 9)], &[(102_00, 4)], later(60));
+    scene.places[0].set(&[(9_900, 9)], &[(10_200, 4)], later(60));
     scene.look(0, later(60));
-    scene.places[0].set(&[(99_00, 9)], &[(100_00, 4), (100_10, 100)], later(100));
+    scene.places[0].set(&[(9_900, 9)], &[(10_000, 4), (10_010, 100)], later(100));
     scene.places[1].received = later(100);
     scene.look(0, later(100));
     let _ = scene.stages();
-    scene.places[0].set(&[(99_00, 9)], &[(100_00, 20), (100_20, 100)], later(140));
+    scene.places[0].set(&[(9_900, 9)], &[(10_000, 20), (10_020, 100)], later(140));
     scene.arrive(later(151));
     assert_eq!(scene.stages(), [], "one leg is still on its way");
-    scene.places[0].set(&[(99_00, 9)], &[(104_00, 4)], later(155));
+    scene.places[0].set(&[(9_900, 9)], &[(10_400, 4)], later(155));
     scene.look(0, later(155));
     scene.places[1].set(&[(1011, 10), (1010, 5)], &[(1020, 9)], later(170));
     scene.arrive(later(181));
@@ -423,8 +423,8 @@ fn a_restart_ends_everything() {
 fn what_cannot_be_kept_is_counted() {
     let place = |venue, dear: bool| {
         let mut place = Place::new(venue, (2, 3, 1), 0);
-        let price = if dear { 120_00 } else { 100_00 };
-        place.set(&[(price, 9)], &[(price + 1_00, 9)], START);
+        let price = if dear { 12_000 } else { 10_000 };
+        place.set(&[(price, 9)], &[(price + 100, 9)], START);
         place
     };
     let venues = Venue::ALL.into_iter();

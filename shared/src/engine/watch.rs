@@ -220,8 +220,8 @@ mod tests {
         assert_eq!(run.engine.funding(HOUR).count(), 0, "nothing announced");
         let settles = START.plus(8 * HOUR);
         let funding = Funding {
-            mark: Price(10_000_00),
-            index: Price(10_000_00),
+            mark: Price(1_000_000),
+            index: Price(1_000_000),
             rate: Some(-6_000_000_000),
             predicted: None,
             settles,
@@ -240,7 +240,7 @@ mod tests {
             qty: Qty(2_000),
             left: Qty(0),
             notional: worth,
-            worst: Price(10_000_00),
+            worst: Price(1_000_000),
             fee: Cash::ZERO,
             maker: false,
             synthetic: false,
@@ -261,7 +261,7 @@ mod tests {
             instrument: ID,
             settled: START.plus(2 * SECONDS),
             rate: -1,
-            mark: Price(10_000_00),
+            mark: Price(1_000_000),
             position: Qty(-2_000),
             amount: Cash(-7),
             estimated: false,

@@ -128,7 +128,7 @@ fn near(got: Option<f32>, want: f64) {
 fn compares_with_the_venues_that_are_live() {
     use CrossFeature as F;
     let mut scene = Scene::new(&[(Kind::Spot, 2), (Kind::Spot, 0), (Kind::Spot, 1)]);
-    scene.set(0, (100_00, 300), (102_00, 100), START);
+    scene.set(0, (10_000, 300), (10_200, 100), START);
     let alone = scene.read(0, START);
     for feature in [
         F::Deviation,
@@ -180,12 +180,12 @@ fn compares_with_the_venues_that_are_live() {
 fn old_quotes_are_not_consolidated_and_ages_are_told() {
     use CrossFeature as F;
     let mut scene = Scene::spot(3);
-    scene.set(0, (100_00, 1), (101_00, 1), START);
-    scene.set(1, (105_00, 1), (106_00, 1), START + SECONDS);
+    scene.set(0, (10_000, 1), (10_100, 1), START);
+    scene.set(1, (10_500, 1), (10_600, 1), START + SECONDS);
     scene.set_late(
         2,
-        (103_00, 1),
-        (104_00, 1),
+        (10_300, 1),
+        (10_400, 1),
         START + 2 * SECONDS,
         1_500 * MILLIS as i64,
     );
@@ -214,16 +214,16 @@ fn perpetuals_stand_apart() {
         (Kind::Inverse, 2),
     ];
     let mut scene = Scene::new(&kinds);
-    scene.set(0, (100_00, 100), (102_00, 100), START);
-    scene.set(2, (110_00, 100), (112_00, 100), START);
+    scene.set(0, (10_000, 100), (10_200, 100), START);
+    scene.set(2, (11_000, 100), (11_200, 100), START);
     near(scene.read(2, START)(F::Basis), (111.0 / 101.0 - 1.0) * 1e4);
     assert_eq!(scene.read(0, START)(F::BidGap), None, "the only spot");
-    scene.set(1, (104_00, 100), (106_00, 300), START);
+    scene.set(1, (10_400, 100), (10_600, 300), START);
     near(scene.read(2, START)(F::Basis), (111.0 / 103.0 - 1.0) * 1e4);
     near(scene.read(0, START)(F::Basis), (111.0 / 103.0 - 1.0) * 1e4);
     near(scene.read(0, START)(F::DepthShare), 200.0 / 600.0);
     // An inverse contract counts in quote units: 4 000 of them are 40 at 100.
-    scene.set(3, (99_00, 200_000), (101_00, 200_000), START);
+    scene.set(3, (9_900, 200_000), (10_100, 200_000), START);
     near(
         scene.read(0, START)(F::DeviationDeepest),
         (101.0 / 100.0 - 1.0) * 1e4,
