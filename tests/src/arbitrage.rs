@@ -20,11 +20,15 @@ use tickerml_shared::paper::latency::Latency;
 use tickerml_shared::time::{MILLIS, SECONDS, Time};
 use tickerml_sim::{EventKind, Side, VenueKind, World, WorldEvent};
 
+use crate::allocations::calls;
+
 const START_NS: u64 = 1_790_000_000 * SECONDS;
 /// How long an order takes to any venue.
 const ENTRY_NS: u64 = 50 * MILLIS;
 /// Everything is compared at this many decimals.
 const SCALE: u8 = 8;
+/// After so long no market event allocates.
+const WARM_UP_NS: u64 = 5 * SECONDS;
 /// Levels of one part of a message.
 const PART: usize = 32;
 
@@ -64,6 +68,7 @@ struct Seen {
     filled: u64,
     legs_unequal: u64,
     phantoms_refused: u64,
+    allocations: u64,
     net: i64,
 }
 
@@ -183,7 +188,10 @@ impl Run {
             at: Time(at),
             event,
         };
+        let counts = at > START_NS + WARM_UP_NS && matches!(&record.event, Event::Market(_));
+        let before = calls();
         self.engine.handle(&record);
+        self.seen.allocations += if counts { calls() - before } else { 0 };
         while let Some(output) = self.engine.poll() {
             if let Output::Arbitrage(News { stage, opportunity }) = output {
                 self.news(stage, &opportunity);
@@ -538,6 +546,7 @@ fn every_mispricing_above_cost_is_found_within_one_event() {
             run.engine.arbitrage().open().len() as u64
         );
         assert_eq!(run.engine.arbitrage().dropped(), 0);
+        assert_eq!(run.seen.allocations, 0, "no event allocates");
         let pairs = run.engine.arbitrage().pairs();
         let opened: u64 = pairs.iter().map(|pair| pair.opened).sum();
         let net: i64 = pairs.iter().map(|pair| pair.net.0).sum();
