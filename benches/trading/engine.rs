@@ -120,7 +120,9 @@ impl Desk {
                 | Output::Verdict { .. }
                 | Output::Missed(_)
                 | Output::History { .. }
-                | Output::Step(_) => {}
+                | Output::Step(_)
+                | Output::Arbitrage(_)
+                | Output::Funding(_) => {}
             }
         }
     }

@@ -748,7 +748,9 @@ fn ask_again(
                 | Output::History { .. }
                 | Output::Booked { .. }
                 | Output::Missed(_)
-                | Output::Toxic(_) => {}
+                | Output::Toxic(_)
+                | Output::Arbitrage(_)
+                | Output::Funding(_) => {}
             }
         }
     }

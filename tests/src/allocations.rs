@@ -25,6 +25,11 @@ thread_local! {
     static CALLS: Cell<u64> = const { Cell::new(0) };
 }
 
+/// The calls of this thread that gave memory so far.
+pub(crate) fn calls() -> u64 {
+    CALLS.get()
+}
+
 /// The system's allocator; counts the calls of each thread that give memory.
 struct Counting;
 

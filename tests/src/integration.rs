@@ -1,6 +1,7 @@
 //! The one integration test binary.
 
 mod allocations;
+mod arbitrage;
 mod captures;
 mod causality;
 mod cli;

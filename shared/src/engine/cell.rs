@@ -6,7 +6,8 @@ use crate::action::Action;
 use crate::book::{Book, State as BookState};
 use crate::event::{Body, Funding, Gap, Side, Update};
 use crate::features::bars::Timeframe;
-use crate::features::cross::Cross;
+use crate::features::cross::{Cross, Newest, Own};
+use crate::features::funding::Announced;
 use crate::features::{Features, Table, Vector, View};
 use crate::instrument::{Instrument, InstrumentId};
 use crate::num::{Cash, Price, notional};
@@ -233,7 +234,13 @@ impl Cell {
         if let Some(cross) = cross
             && !self.book.is_partial()
         {
-            cross.mid(id, self.book.double_mid(), instrument);
+            let newest = Newest {
+                book: &self.book,
+                received: self.received,
+                lag_ns: self.lag_ns,
+                at,
+            };
+            cross.hear(id, &newest, instrument);
         }
         found
     }
@@ -275,8 +282,15 @@ impl Cell {
         let view = View {
             top: self.features.top()?,
             instrument,
-            cross,
-            funding: self.funding.as_ref(),
+            cross: cross.map(|cross| Own {
+                cross,
+                id: self.window.instrument,
+            }),
+            funding: self.funding.as_ref().map(|newest| Announced {
+                newest,
+                interval_s: self.schedule.interval_s(),
+                settled_rate: self.schedule.settled_rate(),
+            }),
             received: self.received,
             lag_ns: self.lag_ns,
             at,

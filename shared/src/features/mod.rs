@@ -18,6 +18,7 @@ pub mod funding;
 pub mod impact;
 pub mod indicators;
 pub mod intensity;
+pub mod leadlag;
 pub mod liquidity;
 pub mod microprice;
 pub mod orderflow;
@@ -35,13 +36,12 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::book::Book;
-use crate::event::{Body, Candle, Funding, Update};
+use crate::event::{Body, Candle, Update};
 use crate::instrument::Instrument;
 use crate::num::{Price, Qty, pow10};
 use crate::time::{SECONDS, Time};
 use bars::{Bar, Bars, Timeframe};
 use book::Top;
-use cross::Cross;
 use second::{Clock, Second, Step};
 pub use table::{Row, Unit, Values};
 
@@ -357,9 +357,9 @@ pub struct View<'a> {
     /// The instrument.
     pub instrument: &'a Instrument,
     /// The other venues of the same asset; `None` for an instrument without asset.
-    pub cross: Option<&'a Cross>,
+    pub cross: Option<cross::Own<'a>>,
     /// The newest funding, of a perpetual.
-    pub funding: Option<&'a Funding>,
+    pub funding: Option<funding::Announced<'a>>,
     /// When the newest market event left the socket.
     pub received: Time,
     /// From the venue's stamp of that event to then; 0 where the venue gives none.

@@ -306,7 +306,9 @@ impl Run {
                 | Output::History { .. }
                 | Output::Step(_)
                 | Output::Missed(_)
-                | Output::Toxic(_) => {}
+                | Output::Toxic(_)
+                | Output::Arbitrage(_)
+                | Output::Funding(_) => {}
             }
         }
         for life in self.engine.orders().open() {
