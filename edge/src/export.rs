@@ -74,7 +74,9 @@ impl Part {
 /// A line that says how to write it.
 pub fn time(text: &str) -> Result<u64, String> {
     let found = if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        text.parse::<u64>().ok().and_then(|s| s.checked_mul(SECONDS))
+        text.parse::<u64>()
+            .ok()
+            .and_then(|s| s.checked_mul(SECONDS))
     } else if text.len() == "2026-01-31".len() {
         Time::from_rfc3339(&format!("{text}T00:00:00Z")).map(|time| time.0)
     } else {
@@ -138,7 +140,9 @@ impl<'a> Output<'a> {
     }
 
     fn failed(&self, error: impl fmt::Display) -> ExportError {
-        let path = self.path.map_or(PathBuf::from("standard output"), Path::to_owned);
+        let path = self
+            .path
+            .map_or(PathBuf::from("standard output"), Path::to_owned);
         ExportError(format!(
             "{}: {error}: --out must name a file that this user can write, on a device with room",
             path.display()
@@ -247,11 +251,18 @@ fn chosen(reader: &FeatureReader, wanted: Option<&str>) -> Result<Version, Expor
     let mut versions = reader.versions()?;
     let wanted = wanted.map_or_else(|| schema::schema_id().to_string(), str::to_ascii_lowercase);
     let is_it = |version: &Version| version.schema_id.to_string().starts_with(&wanted);
-    let mut found = versions.iter().enumerate().filter(|(_, version)| is_it(version));
+    let mut found = versions
+        .iter()
+        .enumerate()
+        .filter(|(_, version)| is_it(version));
     match (found.next(), found.next()) {
         (Some((place, _)), None) => Ok(versions.swap_remove(place)),
         (found, _) => {
-            let is = if found.is_some() { "names several" } else { "is none" };
+            let is = if found.is_some() {
+                "names several"
+            } else {
+                "is none"
+            };
             let known: Vec<_> = versions.iter().map(|v| v.schema_id.to_string()).collect();
             Err(ExportError(format!(
                 "version {wanted} {is} of its versions; write --version with one of {}",

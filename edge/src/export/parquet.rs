@@ -54,7 +54,8 @@ impl Group {
     ) -> Result<(), ParquetError> {
         const MISSING: ParquetError = ParquetError::EOF(String::new());
         let mut next = group.next_column()?.ok_or(MISSING)?;
-        next.typed::<Int64Type>().write_batch(&self.at, None, None)?;
+        next.typed::<Int64Type>()
+            .write_batch(&self.at, None, None)?;
         next.close()?;
         self.at.clear();
         for column in &mut self.flags {
@@ -102,7 +103,12 @@ impl<W: Write + Send> Table<W> {
         }
         for name in columns.texts {
             let text = Some(LogicalType::String);
-            fields.push(field(name, Physical::BYTE_ARRAY, text, Repetition::OPTIONAL)?);
+            fields.push(field(
+                name,
+                Physical::BYTE_ARRAY,
+                text,
+                Repetition::OPTIONAL,
+            )?);
         }
         for name in columns.floats {
             fields.push(field(name, Physical::FLOAT, None, Repetition::OPTIONAL)?);

@@ -304,8 +304,8 @@ impl FeatureStore {
             self.oldest_ns = Some(at);
         }
         if durable {
-            done.bytes =
-                std::mem::take(&mut self.unsynced) + self.open.values().map(|o| o.pages).sum::<u64>();
+            done.bytes = std::mem::take(&mut self.unsynced)
+                + self.open.values().map(|o| o.pages).sum::<u64>();
             self.open.clear();
         }
         Ok(done)
@@ -332,7 +332,11 @@ impl FeatureStore {
 
     /// Goes on with another file; who reads this one reads that one then.
     fn replace(&mut self, other: Self) {
-        let db = other.shared.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let db = other
+            .shared
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let shared = Arc::clone(&self.shared);
         *shared.lock().unwrap_or_else(PoisonError::into_inner) = db;
         *self = Self { shared, ..other };

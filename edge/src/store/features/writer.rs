@@ -74,7 +74,11 @@ impl FeatureHandle {
     /// Hands over the table of the instrument at this place of the configuration. Never blocks; what
     /// does not fit is counted and lost.
     pub fn push(&self, place: usize, at_ns: u64, table: Table) {
-        if self.queue.try_send((place, at_ns, Box::new(table))).is_err() {
+        if self
+            .queue
+            .try_send((place, at_ns, Box::new(table)))
+            .is_err()
+        {
             self.stats.dropped.fetch_add(1, Relaxed);
         }
     }
