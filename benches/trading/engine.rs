@@ -119,6 +119,7 @@ impl Desk {
                 Output::Ask { .. }
                 | Output::Verdict { .. }
                 | Output::Missed(_)
+                | Output::History { .. }
                 | Output::Step(_) => {}
             }
         }

@@ -12,6 +12,7 @@ use tickerml_shared::engine::{Engine, Output};
 use tickerml_shared::event::{
     Body, Decision, Event, Gap, GapReason, Health, Operator, Record, Update,
 };
+use tickerml_shared::features::bars::Timeframe;
 use tickerml_shared::instrument::InstrumentId;
 use tickerml_shared::order::{Fill, Order, Reason, Report};
 use tickerml_shared::paper::funding::Missed;
@@ -28,6 +29,8 @@ pub const MAX_BATCH: usize = 512;
 /// What the caller should know or do after a fold.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
+    /// The venue's own bars are wanted.
+    History(InstrumentId, Timeframe),
     /// A book lost continuity, by its venue's word or by its own finding.
     Gap {
         /// Whose.
@@ -224,6 +227,12 @@ impl Desk {
                 }),
                 Output::Missed(missed) => self.effects.push_back(Effect::Missed(missed)),
                 Output::Toxic(mark) => self.effects.push_back(Effect::Toxic(mark)),
+                Output::History {
+                    instrument,
+                    timeframe,
+                } => self
+                    .effects
+                    .push_back(Effect::History(instrument, timeframe)),
                 Output::Step(_) => {}
             }
         }

@@ -714,6 +714,7 @@ fn ask_again(
                 Output::Resync { .. }
                 | Output::Verdict { .. }
                 | Output::Step(_)
+                | Output::History { .. }
                 | Output::Booked { .. }
                 | Output::Missed(_)
                 | Output::Toxic(_) => {}

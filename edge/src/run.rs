@@ -473,8 +473,11 @@ impl Runner {
                     self.store.gap(self.gap_row, row);
                 }
                 if found {
-                    self.resync(instrument);
+                    self.ask(instrument, FeedCommand::Resync(instrument));
                 }
+            }
+            Effect::History(instrument, timeframe) => {
+                self.ask(instrument, FeedCommand::History(instrument, timeframe));
             }
             Effect::Verdict { decision, verdict } => {
                 self.decisions += 1;
@@ -574,9 +577,10 @@ impl Runner {
         }
     }
 
-    fn resync(&self, instrument: InstrumentId) {
+    /// Asks something of the connections of an instrument.
+    fn ask(&self, instrument: InstrumentId, command: FeedCommand) {
         for feed in self.feeds.iter().filter(|feed| feed.carries(instrument)) {
-            feed.command(FeedCommand::Resync(instrument));
+            feed.command(command);
         }
     }
 

@@ -22,6 +22,7 @@ use crate::attribution::Attribution;
 use crate::event::{Body, Decision, Event, Gap, Health, Record, Side, Trade, Update};
 use crate::execution::Tactic;
 use crate::features::Table;
+use crate::features::bars::Timeframe;
 use crate::features::cross::Cross;
 use crate::instrument::{Instrument, InstrumentId, MAX_INSTRUMENTS, Venue};
 use crate::ledger::Ledger;
@@ -134,6 +135,14 @@ pub enum Output {
         instrument: InstrumentId,
         /// What was found.
         gap: Gap,
+    },
+    /// Features look back further than we have listened: the venue's own bars are wanted, as
+    /// [`Body::Candle`].
+    History {
+        /// Whose.
+        instrument: InstrumentId,
+        /// Of what length.
+        timeframe: Timeframe,
     },
     /// A market step for the trainer.
     Step(MarketStep),

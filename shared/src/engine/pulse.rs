@@ -21,6 +21,14 @@ impl Engine {
         for index in 0..self.state.cells.len() {
             self.step(id_of(index), seq, at);
         }
+        for index in 0..self.state.cells.len() {
+            if let Some(timeframe) = self.state.cells[index].wants_history(at) {
+                self.emit(Output::History {
+                    instrument: id_of(index),
+                    timeframe,
+                });
+            }
+        }
         self.state.toxicity.advance(at);
         self.state.tracker.advance(at);
         self.observe(at);

@@ -32,10 +32,11 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::book::Book;
-use crate::event::{Body, Funding, Update};
+use crate::event::{Body, Candle, Funding, Update};
 use crate::instrument::Instrument;
+use crate::num::{Price, Qty, pow10};
 use crate::time::{SECONDS, Time};
-use bars::{Bars, Timeframe};
+use bars::{Bar, Bars, Timeframe};
 use book::Top;
 use cross::Cross;
 use second::{Clock, Second, Step};
@@ -415,6 +416,11 @@ impl Features {
     /// Takes a market event, after the book took it. A late trade still counts: it happened.
     pub fn update(&mut self, update: &Update, book: &Book, instrument: &Instrument, at: Time) {
         self.advance(instrument, at);
+        // What the venue tells of the past is nothing heard of the market now.
+        if let Body::Candle(candle) = &update.body {
+            self.candle(candle, instrument, at);
+            return;
+        }
         if self.clock.hear(at) {
             self.lose(at);
         }
@@ -429,8 +435,27 @@ impl Features {
             }
             Body::Gap(_) => self.lose(at),
             Body::Depth(_) | Body::Touch(_) => self.look(book, at),
-            Body::Funding(_) => {}
+            Body::Funding(_) | Body::Candle(_) => {}
         }
+    }
+
+    /// A bar that does not follow, or is not over, is left alone: the timeframe stays as it was.
+    fn candle(&mut self, candle: &Candle, instrument: &Instrument, at: Time) {
+        let price = |price: Price| price.0 as f64 / pow10(instrument.price_scale) as f64;
+        let qty = |qty: Qty| qty.0 as f64 / pow10(instrument.qty_scale) as f64;
+        let bar = Bar {
+            open: price(candle.open),
+            high: price(candle.high),
+            low: price(candle.low),
+            close: price(candle.close),
+            volume: qty(candle.volume),
+            value: price(candle.vwap) * qty(candle.volume),
+            bought: qty(candle.bought),
+        };
+        let start_s = candle.start.0 / SECONDS;
+        let _ = self
+            .bars
+            .history(candle.timeframe, start_s, &bar, candle.first, at);
     }
 
     /// The book may have changed. Between the parts of a message it says nothing, and what was known
