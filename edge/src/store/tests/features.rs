@@ -382,11 +382,9 @@ fn a_commit_writes_nothing_and_a_sync_each_block_once() {
         let sync = step % 24 == 23;
         blocks += store.commit(sync).unwrap().bytes;
         if sync {
-            println!(
-                "{step}: {} {:?}",
-                backend.device().written - start,
-                std::mem::take(&mut backend.device().sizes)
-            );
+            let mut device = backend.device();
+            let sizes = std::mem::take(&mut device.sizes);
+            println!("{step}: {} {sizes:?}", device.written - start);
         }
         if !sync {
             assert_eq!(backend.device().written, start, "step {step}");
