@@ -44,7 +44,6 @@ pub(super) struct Device {
     pub(super) fuel: u64,
     /// Bytes that it was given to write.
     pub(super) written: u64,
-    pub(super) sizes: std::collections::BTreeMap<usize, u64>,
     visible: Vec<u8>,
     durable: Vec<u8>,
     pending: Vec<Pending>,
@@ -90,7 +89,6 @@ impl Backend {
             torn,
             fuel: u64::MAX,
             written: 0,
-            sizes: Default::default(),
             visible: bytes.clone(),
             durable: bytes,
             pending: Vec::new(),
@@ -142,7 +140,6 @@ impl StorageBackend for Backend {
         let mut device = self.device();
         device.burn()?;
         device.written += data.len() as u64;
-        *device.sizes.entry(data.len()).or_default() += 1;
         let at = offset as usize;
         device.visible[at..at + data.len()].copy_from_slice(data);
         device.pending.push(Pending::Write {
