@@ -10,8 +10,7 @@
 pub(super) const MAX_VECTORS: usize = 100;
 /// Most columns of any version of the table.
 pub(super) const MAX_COLUMNS: usize = 8_192;
-/// zstd's level: the third is a few percent smaller than the first, at twice its time, and a
-/// block is packed a few times while it grows.
+/// zstd's lowest level, since a block is packed anew with every commit while it grows.
 const LEVEL: i32 = 1;
 /// `format u8, vectors u16, columns u16, crc32 u32` in front of the compressed bytes.
 const HEAD: usize = 9;
