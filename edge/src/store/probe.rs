@@ -137,10 +137,8 @@ pub(super) fn open_or_set_aside(
     // A power cut while the file was made leaves it empty, which is as good as none.
     let exists = path.try_exists().map_err(|e| path_io(path, e))?
         && path.metadata().map_err(|e| path_io(path, e))?.len() > 0;
-    if exists {
-        if let Err(error) = checked(path, probe) {
-            set_aside(path, now_ns, error, &mut report)?;
-        }
+    if exists && let Err(error) = checked(path, probe) {
+        set_aside(path, now_ns, error, &mut report)?;
     }
     let open = || -> Result<Database, StoreError> {
         let db = open_database(path)?;
