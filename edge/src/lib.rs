@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod desk;
+pub mod export;
 pub mod feed;
 pub mod journal;
 pub mod net;
