@@ -141,10 +141,11 @@ need_build() {
     need_command cc gcc libc6-dev || die "no C compiler: $REASON"
 }
 
-# need_python_venv PACKAGE==VERSION...: a Python with exactly these packages and none that they ask for, as
-# $PYTHON. Returns 1 with a reason when it cannot be had.
+# need_python_venv NAME PACKAGE==VERSION...: a Python with exactly these packages and none that they ask for,
+# as $PYTHON; each name has its own. Returns 1 with a reason when it cannot be had.
 need_python_venv() {
-    local folder="${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/tickerml/python" wanted
+    local folder="${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/tickerml/python-$1" wanted
+    shift
     need_command python3 python3 || return 1
     wanted="$(python3 --version) $*"
     PYTHON="$folder/bin/python"
