@@ -495,13 +495,10 @@ impl Sorted {
         self.len += 1;
     }
 
-    /// The quantile in fifths, between the two nearest in proportion, as pandas' `linear` has it.
+    /// The quantile in fifths below one, between the two nearest in proportion, as pandas' `linear` has it.
     fn quantile(&self, fifths: usize) -> f64 {
         let place = (self.len - 1) * fifths;
         let (below, part) = (self.closes[place / 5], (place % 5) as f64 / 5.0);
-        if place % 5 == 0 {
-            return below;
-        }
         below + (self.closes[place / 5 + 1] - below) * part
     }
 

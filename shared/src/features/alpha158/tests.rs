@@ -245,8 +245,8 @@ impl Columns {
         // What the newest bar's volume divides is unknown when there is none.
         let divisor = volume.map(|a| if a == 0.0 { f64::NAN } else { a + 1e-12 });
         let moved = close.div(&before).zip(volume, |a, b| (a - 1.0).abs() * b);
-        let log_volume = volume.map(|a| libm::log1p(a));
-        let log_change = volume.div(&volume_before).map(|a| libm::log1p(a));
+        let log_volume = volume.map(libm::log1p);
+        let log_change = volume.div(&volume_before).map(libm::log1p);
         Vec::from([
             ("ROC", close.earlier(bars).div(close)),
             ("MA", by_close(mean)),
