@@ -5,7 +5,7 @@
 //! parts to keep (`-- events`, `-- closes`, `-- bars`). It prints tables for people, then one JSON object
 //! a line for programs. Without `--bench` (a test run) it makes one quick pass, for its assertions.
 //!
-//! TA-Lib is a peer where `TICKERML_TALIB` names a Python that has it (benches/talib.py says how).
+//! TA-Lib is a peer where `TICKERML_TALIB` names a Python that has it (benches/talib_batch.py says how).
 
 use std::process::ExitCode;
 

@@ -27,7 +27,7 @@ const BARS: (usize, usize) = (20_000, 200);
 const SETTLED: usize = 150;
 /// They may differ by rounding.
 const TOLERANCE: f64 = 1e-6;
-/// What talib.py ends with when there is no TA-Lib.
+/// What talib_batch.py ends with when there is no TA-Lib.
 const SKIPPED: i32 = 77;
 
 const WHAT: &str = "indicators of a bar";
@@ -312,7 +312,7 @@ pub(crate) fn rows(quick: bool) -> Vec<Row> {
     rows
 }
 
-/// What talib.py prints.
+/// What talib_batch.py prints.
 #[derive(Deserialize)]
 struct Batch {
     version: String,
@@ -330,7 +330,7 @@ struct Batch {
 fn talib(bars: &[Bar]) -> Option<Row> {
     let Ok(python) = std::env::var("TICKERML_TALIB") else {
         println!(
-            "SKIP TA-Lib: set TICKERML_TALIB to a Python that has it (benches/talib.py says how)"
+            "SKIP TA-Lib: set TICKERML_TALIB to a Python that has it (benches/talib_batch.py says how)"
         );
         return None;
     };
@@ -342,7 +342,7 @@ fn talib(bars: &[Bar]) -> Option<Row> {
     });
     let file = std::env::temp_dir().join(format!("tickerml-bars-{}.csv", std::process::id()));
     std::fs::write(&file, rows.collect::<String>()).expect("a folder for temporary files");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("talib.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("talib_batch.py");
     let done = Command::new(&python).arg(script).arg(&file).output();
     std::fs::remove_file(&file).expect("written before");
     let done = match done {
@@ -354,13 +354,13 @@ fn talib(bars: &[Bar]) -> Option<Row> {
             );
             return None;
         }
-        Ok(done) => panic!("talib.py: {}", String::from_utf8_lossy(&done.stderr)),
+        Ok(done) => panic!("talib_batch.py: {}", String::from_utf8_lossy(&done.stderr)),
         Err(e) => {
             println!("SKIP TA-Lib: {python}: {e}");
             return None;
         }
     };
-    let batch: Batch = serde_json::from_slice(&done).expect("what talib.py prints");
+    let batch: Batch = serde_json::from_slice(&done).expect("what talib_batch.py prints");
     Some(Row {
         part: "bars",
         what: WHAT.to_owned(),

@@ -1,6 +1,6 @@
 """Times TA-Lib computing all indicators that TickerML has in common with it anew at each bar.
 
-    talib.py BARS.csv
+    talib_batch.py BARS.csv
 
 BARS.csv has lines `open,high,low,close,volume`. Called by `cargo bench -p tickerml-benches --bench features`
 when TICKERML_TALIB names the Python that has TA-Lib, for instance:
@@ -80,7 +80,7 @@ def main() -> int:
         import numpy
         import talib
     except ImportError as error:
-        print(f"{error}; benches/talib.py says how to install it", file=sys.stderr)
+        print(f"{error}; benches/talib_batch.py says how to install it", file=sys.stderr)
         return SKIPPED
     bars = numpy.loadtxt(sys.argv[1], delimiter=",")
     columns = [numpy.ascontiguousarray(column) for column in bars.T]
