@@ -40,7 +40,7 @@ struct Row {
     part: &'static str,
     what: String,
     way: String,
-    /// Values that it makes.
+    /// Features that it is about.
     values: usize,
     #[serde(flatten)]
     times: Summary,
@@ -130,8 +130,12 @@ fn print(rows: &[Row]) {
             }
             _ => String::new(),
         };
+        let each_printed = match row.part {
+            "bars" => format!("{:.1}", each(row)),
+            _ => String::new(),
+        };
         println!(
-            "| {} | {} | {} | {} | {} | {:.0} | {:.0} | {:.0} | {:.0} | {:.1} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {:.0} | {:.0} | {:.0} | {:.0} | {} | {} | {} |",
             row.part,
             row.what,
             row.way,
@@ -141,7 +145,7 @@ fn print(rows: &[Row]) {
             row.times.p50,
             row.times.p99,
             row.times.p999,
-            each(row),
+            each_printed,
             ratio,
             row.allocations
                 .map_or_else(String::new, |calls| format!("{calls:.2}")),

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use tickerml_shared::book::Book;
 use tickerml_shared::event::{Body, Depth, DepthKind, Level, Side, Trade, Update};
 use tickerml_shared::features::bars::{BARS_KEPT, Timeframe};
-use tickerml_shared::features::{Features, TABLE_LEN};
+use tickerml_shared::features::{Features, TABLE_LEN, View};
 use tickerml_shared::instrument::{Instrument, InstrumentId, Venue};
 use tickerml_shared::num::{Price, Qty};
 use tickerml_shared::rand::Rng;
@@ -107,6 +107,23 @@ impl Market {
     }
 }
 
+impl Market {
+    /// How many features are known.
+    fn known(&self, at: Time) -> usize {
+        let top = self.features.top().expect("a live book");
+        let view = View {
+            top,
+            instrument: &self.instrument,
+            cross: None,
+            funding: None,
+            received: at,
+            lag_ns: 0,
+            at,
+        };
+        self.features.read(&view).known()
+    }
+}
+
 /// How many timeframes end where a second begins.
 fn ending(number: u64) -> usize {
     Timeframe::ALL
@@ -141,6 +158,10 @@ pub(crate) fn rows(quick: bool) -> Vec<Row> {
     for meter in &mut meters {
         meter.end();
     }
+    println!(
+        "before the midnight that is measured, {} of {TABLE_LEN} features are known",
+        market.known(Time(midnight * SECONDS - 1)),
+    );
     let all = &mut meters[Timeframe::ALL.len() - 1];
     *all = Meter::default();
     let midnights = if quick { MIDNIGHTS.1 } else { MIDNIGHTS.0 };
