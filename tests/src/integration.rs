@@ -4,6 +4,7 @@ mod allocations;
 mod captures;
 mod cli;
 mod documents;
+mod indicators;
 mod kill;
 mod power;
 mod simulation;
