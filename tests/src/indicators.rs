@@ -157,7 +157,7 @@ fn stock() -> Vec<(&'static str, Ours, Scale, usize)> {
         ("ema.ema", row(I::KeltnerMiddle), P, 0),
         ("hma.hma", row(I::Hma), P, 0),
         ("kama.er", row(I::Efficiency), ONE, 0),
-        ("kama.kama", row(I::Kama), P, 0),
+        ("kama.kama", row(I::Kama), P, 10),
         ("keltner.upperBand", row(I::KeltnerUpper), P, 0),
         ("keltner.centerline", row(I::KeltnerMiddle), P, 0),
         ("keltner.lowerBand", row(I::KeltnerLower), P, 0),
@@ -227,6 +227,14 @@ const DIFFERENT: [(&str, &str); 9] = [
     ("timestamp", "not a value"),
 ];
 
+/// Fields that differ on so many bars because of a definition, and why.
+const EXCEPTIONS: [(&str, usize, &str); 4] = [
+    ("aroon.aroonDown", 1, "of equal extremes the oldest counts there, the newest in TA-Lib"),
+    ("aroon.aroonUp", 1, "of equal extremes the oldest counts there, the newest in TA-Lib"),
+    ("aroon.oscillator", 2, "of equal extremes the oldest counts there, the newest in TA-Lib"),
+    ("psar.sar", 1, "a stop that turns is not moved out of the bar there; in TA-Lib it is"),
+];
+
 fn recorded() -> Option<PathBuf> {
     let root = std::env::var_os("TICKERML_DATA")
         .map_or_else(|| crate::root().join("../shared/data"), PathBuf::from);
@@ -266,6 +274,8 @@ fn bar(cells: &[&str]) -> Bar {
 struct Worst {
     difference: f64,
     compared: usize,
+    /// Bars over the tolerance.
+    apart: usize,
 }
 
 impl Worst {
@@ -273,7 +283,11 @@ impl Worst {
         let difference = ours.map_or(f64::INFINITY, |ours| {
             (ours - theirs).abs() / theirs.abs().max(scale)
         });
-        self.difference = self.difference.max(difference);
+        if difference > TOLERANCE {
+            self.apart += 1;
+        } else {
+            self.difference = self.difference.max(difference);
+        }
         self.compared += 1;
     }
 }
@@ -281,8 +295,10 @@ impl Worst {
 fn report(found: &BTreeMap<&str, Worst>) {
     let mut wrong = Vec::new();
     for (name, worst) in found {
-        println!("{name}: {:.1e} over {}", worst.difference, worst.compared);
-        if worst.difference > TOLERANCE || worst.compared == 0 {
+        let Worst { difference, compared, apart } = worst;
+        println!("{name}: {difference:.1e} over {compared}, {apart} apart");
+        let exception = EXCEPTIONS.iter().find(|(field, ..)| field == name);
+        if *apart != exception.map_or(0, |(_, bars, _)| *bars) || *compared == 0 {
             wrong.push(*name);
         }
     }
