@@ -124,7 +124,11 @@ fn stochastic_rsi(smooth: usize) -> Ours {
 
 fn money_flow(series: &Series) -> Option<f64> {
     let (high, low, close) = (series.high(), series.low(), series.close());
-    Some(window::multiplier(*high.last()?, *low.last()?, *close.last()?))
+    Some(window::multiplier(
+        *high.last()?,
+        *low.last()?,
+        *close.last()?,
+    ))
 }
 
 /// Fields of Stock.Indicators' results, `file.field`.
@@ -134,9 +138,24 @@ fn stock() -> Vec<(&'static str, Ours, Scale, usize)> {
         ("adx.pdi", row(I::PlusDi), PERCENT, 350),
         ("adx.mdi", row(I::MinusDi), PERCENT, 350),
         ("adx.adx", row(I::Adx), PERCENT, 350),
-        ("aroon.aroonUp", of(|s| Some(window::aroon(s.high(), s.low(), 25)?.0)), PERCENT, 0),
-        ("aroon.aroonDown", of(|s| Some(window::aroon(s.high(), s.low(), 25)?.1)), PERCENT, 0),
-        ("aroon.oscillator", of(|s| window::aroon(s.high(), s.low(), 25).map(|(up, down)| up - down)), PERCENT, 0),
+        (
+            "aroon.aroonUp",
+            of(|s| Some(window::aroon(s.high(), s.low(), 25)?.0)),
+            PERCENT,
+            0,
+        ),
+        (
+            "aroon.aroonDown",
+            of(|s| Some(window::aroon(s.high(), s.low(), 25)?.1)),
+            PERCENT,
+            0,
+        ),
+        (
+            "aroon.oscillator",
+            of(|s| window::aroon(s.high(), s.low(), 25).map(|(up, down)| up - down)),
+            PERCENT,
+            0,
+        ),
         ("atr.tr", row(I::TrueRange), P, 0),
         ("atr.atr", row(I::Atr), P, 0),
         ("atr.atrp", row(I::Natr), PERCENT, 0),
@@ -148,9 +167,19 @@ fn stock() -> Vec<(&'static str, Ours, Scale, usize)> {
         ("bb.width", row(I::BollingerWidth), ONE, 0),
         ("cci.cci", row(I::Cci), PERCENT, 0),
         ("cmf.moneyFlowMultiplier", of(money_flow), ONE, 0),
-        ("cmf.moneyFlowVolume", of(|s| Some(money_flow(s)? * s.volume().last()?)), Scale::Volume, 0),
+        (
+            "cmf.moneyFlowVolume",
+            of(|s| Some(money_flow(s)? * s.volume().last()?)),
+            Scale::Volume,
+            0,
+        ),
         ("cmf.cmf", row(I::Cmf), ONE, 0),
-        ("dema.dema", triple(14, |[one, two, _]| Some(2.0 * one? - two?)), P, SETTLED),
+        (
+            "dema.dema",
+            triple(14, |[one, two, _]| Some(2.0 * one? - two?)),
+            P,
+            SETTLED,
+        ),
         ("donchian.upperBand", row(I::DonchianUpper), P, 0),
         ("donchian.centerline", row(I::DonchianMiddle), P, 0),
         ("donchian.lowerBand", row(I::DonchianLower), P, 0),
@@ -168,42 +197,85 @@ fn stock() -> Vec<(&'static str, Ours, Scale, usize)> {
         ("macd.slowEma", row(I::Ema26), P, 0),
         ("mfi.mfi", row(I::Mfi), PERCENT, 0),
         // TA-Lib begins with the first volume, this one with nothing.
-        ("obv.obv", {
-            let mut first = None;
-            Box::new(move |series, raw| {
-                let first = *first.get_or_insert(*series.volume().last()?);
-                Some(raw.get(I::Obv)? - first)
-            })
-        }, Scale::Volume, 0),
+        (
+            "obv.obv",
+            {
+                let mut first = None;
+                Box::new(move |series, raw| {
+                    let first = *first.get_or_insert(*series.volume().last()?);
+                    Some(raw.get(I::Obv)? - first)
+                })
+            },
+            Scale::Volume,
+            0,
+        ),
         ("psar.sar", row(I::Psar), P, 100),
-        ("roc.momentum", of(|s| window::momentum(s.close(), 14)), P, 0),
+        (
+            "roc.momentum",
+            of(|s| window::momentum(s.close(), 14)),
+            P,
+            0,
+        ),
         ("roc.roc", of(|s| window::roc(s.close(), 14)), PERCENT, 0),
         ("rsi.rsi", row(I::Rsi), PERCENT, 0),
         ("slope.slope", row(I::Slope), P, 0),
-        ("slope.stdDev", of(|s| window::deviation(s.close(), 14)), P, 0),
+        (
+            "slope.stdDev",
+            of(|s| window::deviation(s.close(), 14)),
+            P,
+            0,
+        ),
         ("slope.rSquared", row(I::RSquared), ONE, 0),
         // Counted from the first bar of all there, from the first of the window here.
-        ("slope.intercept", {
-            let mut bars = 0.0;
-            Box::new(move |_, raw| {
-                bars += 1.0;
-                Some(raw.get(I::Intercept)? - raw.get(I::Slope)? * (bars - 13.0))
-            })
-        }, P, 0),
+        (
+            "slope.intercept",
+            {
+                let mut bars = 0.0;
+                Box::new(move |_, raw| {
+                    bars += 1.0;
+                    Some(raw.get(I::Intercept)? - raw.get(I::Slope)? * (bars - 13.0))
+                })
+            },
+            P,
+            0,
+        ),
         ("sma.sma", row(I::Sma), P, 0),
-        ("stdev.stdDev", of(|s| window::deviation(s.close(), 14)), P, 0),
+        (
+            "stdev.stdDev",
+            of(|s| window::deviation(s.close(), 14)),
+            P,
+            0,
+        ),
         ("stdev.mean", of(|s| window::sma(s.close(), 14)), P, 0),
-        ("stdev.zScore", of(|s| {
-            Some((s.close().last()? - window::sma(s.close(), 14)?) / window::deviation(s.close(), 14)?)
-        }), ONE, 0),
+        (
+            "stdev.zScore",
+            of(|s| {
+                Some(
+                    (s.close().last()? - window::sma(s.close(), 14)?)
+                        / window::deviation(s.close(), 14)?,
+                )
+            }),
+            ONE,
+            0,
+        ),
         ("stoch-rsi.stochRsi", stochastic_rsi(1), PERCENT, 0),
         ("stoch-rsi.signal", stochastic_rsi(3), PERCENT, 0),
         ("stoch.oscillator", row(I::StochK), PERCENT, 0),
         ("stoch.signal", row(I::StochD), PERCENT, 0),
         ("stoch.k", row(I::StochK), PERCENT, 0),
         ("stoch.d", row(I::StochD), PERCENT, 0),
-        ("stoch.j", pair(|k, d| 3.0 * k - 2.0 * d, I::StochK, I::StochD), PERCENT, 0),
-        ("stoch.percentJ", pair(|k, d| 3.0 * k - 2.0 * d, I::StochK, I::StochD), PERCENT, 0),
+        (
+            "stoch.j",
+            pair(|k, d| 3.0 * k - 2.0 * d, I::StochK, I::StochD),
+            PERCENT,
+            0,
+        ),
+        (
+            "stoch.percentJ",
+            pair(|k, d| 3.0 * k - 2.0 * d, I::StochK, I::StochD),
+            PERCENT,
+            0,
+        ),
         ("supertrend.superTrend", row(I::SuperTrend), P, 0),
         ("tema.tema", row(I::Tema), P, SETTLED),
         ("tr.tr", row(I::TrueRange), P, 0),
@@ -216,12 +288,24 @@ fn stock() -> Vec<(&'static str, Ours, Scale, usize)> {
 
 /// Fields that are not compared, and why.
 const DIFFERENT: [(&str, &str); 9] = [
-    ("adx.dx", "not an indicator here: the step between DI and ADX"),
+    (
+        "adx.dx",
+        "not an indicator here: the step between DI and ADX",
+    ),
     ("adx.adxr", "not an indicator here"),
-    ("donchian.width", "not an indicator here: it follows from the bands"),
-    ("keltner.width", "not an indicator here: it follows from the bands"),
+    (
+        "donchian.width",
+        "not an indicator here: it follows from the bands",
+    ),
+    (
+        "keltner.width",
+        "not an indicator here: it follows from the bands",
+    ),
     ("psar.isReversal", "not a number"),
-    ("slope.line", "drawn for the last window only; intercept and slope are compared"),
+    (
+        "slope.line",
+        "drawn for the last window only; intercept and slope are compared",
+    ),
     ("supertrend.upperBand", "the line itself while it falls"),
     ("supertrend.lowerBand", "the line itself while it rises"),
     ("timestamp", "not a value"),
@@ -229,10 +313,26 @@ const DIFFERENT: [(&str, &str); 9] = [
 
 /// Fields that differ on so many bars because of a definition, and why.
 const EXCEPTIONS: [(&str, usize, &str); 4] = [
-    ("aroon.aroonDown", 1, "of equal extremes the oldest counts there, the newest in TA-Lib"),
-    ("aroon.aroonUp", 1, "of equal extremes the oldest counts there, the newest in TA-Lib"),
-    ("aroon.oscillator", 2, "of equal extremes the oldest counts there, the newest in TA-Lib"),
-    ("psar.sar", 1, "a stop that turns is not moved out of the bar there; in TA-Lib it is"),
+    (
+        "aroon.aroonDown",
+        1,
+        "of equal extremes the oldest counts there, the newest in TA-Lib",
+    ),
+    (
+        "aroon.aroonUp",
+        1,
+        "of equal extremes the oldest counts there, the newest in TA-Lib",
+    ),
+    (
+        "aroon.oscillator",
+        2,
+        "of equal extremes the oldest counts there, the newest in TA-Lib",
+    ),
+    (
+        "psar.sar",
+        1,
+        "a stop that turns is not moved out of the bar there; in TA-Lib it is",
+    ),
 ];
 
 fn recorded() -> Option<PathBuf> {
@@ -295,7 +395,11 @@ impl Worst {
 fn report(found: &BTreeMap<&str, Worst>) {
     let mut wrong = Vec::new();
     for (name, worst) in found {
-        let Worst { difference, compared, apart } = worst;
+        let Worst {
+            difference,
+            compared,
+            apart,
+        } = worst;
         println!("{name}: {difference:.1e} over {compared}, {apart} apart");
         let exception = EXCEPTIONS.iter().find(|(field, ..)| field == name);
         if *apart != exception.map_or(0, |(_, bars, _)| *bars) || *compared == 0 {
@@ -314,7 +418,10 @@ fn indicators_equal_talib() {
     let listed: Vec<_> = TALIB.iter().map(|(name, ..)| *name).collect();
     assert_eq!(names[6..], listed, "every column is compared");
     let (mut series, mut indicators) = (Series::new(), Indicators::new());
-    let mut found: BTreeMap<_, _> = listed.iter().map(|name| (*name, Worst::default())).collect();
+    let mut found: BTreeMap<_, _> = listed
+        .iter()
+        .map(|name| (*name, Worst::default()))
+        .collect();
     for (index, line) in lines.enumerate() {
         let cells: Vec<_> = line.split(',').collect();
         let bar = bar(&cells[1..6]);
@@ -340,7 +447,11 @@ fn indicators_equal_stock_indicators() {
     let mut results = BTreeMap::new();
     for entry in std::fs::read_dir(folder.join("results")).expect("a folder") {
         let path = entry.expect("an entry").path();
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
         let (name, _) = name.split_once('.').expect("an ending");
         let rows: Vec<Value> = serde_json::from_str(&text(&path)).expect("JSON");
         results.insert(name.to_owned(), rows);
@@ -350,12 +461,17 @@ fn indicators_equal_stock_indicators() {
         for field in rows[0].as_object().expect("an object").keys() {
             let name = format!("{file}.{field}");
             let listed = peers.iter().any(|(peer, ..)| *peer == name)
-                || DIFFERENT.iter().any(|(other, _)| *other == name || other == field);
+                || DIFFERENT
+                    .iter()
+                    .any(|(other, _)| *other == name || other == field);
             assert!(listed, "{name} is neither compared nor listed as different");
         }
     }
     let (mut series, mut indicators) = (Series::new(), Indicators::new());
-    let mut found: BTreeMap<_, _> = peers.iter().map(|(name, ..)| (*name, Worst::default())).collect();
+    let mut found: BTreeMap<_, _> = peers
+        .iter()
+        .map(|(name, ..)| (*name, Worst::default()))
+        .collect();
     for (index, line) in quotes.lines().skip(1).enumerate() {
         let cells: Vec<_> = line.split(',').collect();
         let bar = bar(&cells[1..6]);
@@ -367,7 +483,10 @@ fn indicators_equal_stock_indicators() {
             let (file, field) = name.split_once('.').expect("file.field");
             let theirs = results[file][index][field].as_f64();
             if let Some(theirs) = theirs.filter(|_| index >= *warm) {
-                found.get_mut(name).expect("listed").compare(ours, theirs, scale.of(&bar));
+                found
+                    .get_mut(name)
+                    .expect("listed")
+                    .compare(ours, theirs, scale.of(&bar));
             }
         }
     }

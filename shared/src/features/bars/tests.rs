@@ -21,7 +21,11 @@ fn second(number: u64, seen: bool) -> Second {
         id: 0,
         price: Price(price),
         qty: Qty(1 + (number % 13) as i64),
-        aggressor: if number % 3 == 0 { Side::Buy } else { Side::Sell },
+        aggressor: if number % 3 == 0 {
+            Side::Buy
+        } else {
+            Side::Sell
+        },
     };
     Second {
         number,
@@ -58,12 +62,24 @@ fn history_stands_in_for_what_was_not_observed() {
             let bar = newest(live.series(timeframe));
             let start_s = number - 59;
             let early = Time(number * SECONDS);
-            assert_eq!(late.history(timeframe, start_s, &bar, false, early), Err(Refused::LookAhead));
+            assert_eq!(
+                late.history(timeframe, start_s, &bar, false, early),
+                Err(Refused::LookAhead)
+            );
             let at = Time((number + 1) * SECONDS);
             assert_eq!(late.history(timeframe, start_s, &bar, false, at), Ok(()));
-            assert_eq!(late.history(timeframe, start_s, &bar, false, at), Err(Refused::OutOfOrder));
-            let wrong = Bar { high: f64::NAN, ..bar };
-            assert_eq!(late.history(timeframe, start_s, &wrong, true, at), Err(Refused::Invalid));
+            assert_eq!(
+                late.history(timeframe, start_s, &bar, false, at),
+                Err(Refused::OutOfOrder)
+            );
+            let wrong = Bar {
+                high: f64::NAN,
+                ..bar
+            };
+            assert_eq!(
+                late.history(timeframe, start_s, &wrong, true, at),
+                Err(Refused::Invalid)
+            );
         }
     }
     let place = timeframe as usize;
@@ -77,7 +93,8 @@ fn only_a_bar_that_was_hardly_missed_is_kept() {
     let mut bars = Bars::new();
     // Three seconds of five minutes are one percent; the fourth is too many.
     for number in START_S..START_S + 900 {
-        let seen = !(300..303).contains(&(number - START_S)) && !(600..604).contains(&(number - START_S));
+        let seen =
+            !(300..303).contains(&(number - START_S)) && !(600..604).contains(&(number - START_S));
         bars.second(&second(number, seen), &instrument());
         match number - START_S {
             599 => assert_eq!(bars.series(Timeframe::Minute5).len(), 2),
@@ -92,7 +109,12 @@ fn only_a_bar_that_was_hardly_missed_is_kept() {
 #[test]
 fn a_bar_of_ticks_closes_with_its_sixth_of_a_minute() {
     let mut bars = Bars::new();
-    let trade = |price, aggressor| Trade { id: 0, price: Price(price), qty: Qty(2), aggressor };
+    let trade = |price, aggressor| Trade {
+        id: 0,
+        price: Price(price),
+        qty: Qty(2),
+        aggressor,
+    };
     for number in START_S..START_S + 60 {
         let mut second = second(number, true);
         second.trades = Some(Trades::of(&trade(1_000, Side::Buy)));
@@ -100,15 +122,25 @@ fn a_bar_of_ticks_closes_with_its_sixth_of_a_minute() {
         bars.second(&second, &instrument());
     }
     for index in 0..20_u64 {
-        let side = if index % 10 == 0 { Side::Buy } else { Side::Sell };
+        let side = if index % 10 == 0 {
+            Side::Buy
+        } else {
+            Side::Sell
+        };
         let at = Time((START_S + 60 + index) * SECONDS);
         bars.trade(&trade(1_000 + index as i64, side), &instrument(), at);
     }
     let values = bars.activity.read();
     let expected = (1_019.0_f64 / 1_009.0).ln() * 1e4;
-    assert_eq!(values.get(ActivityFeature::TickReturn), Some(expected as f32));
+    assert_eq!(
+        values.get(ActivityFeature::TickReturn),
+        Some(expected as f32)
+    );
     assert_eq!(values.get(ActivityFeature::TickImbalance), Some(-0.8));
-    assert_eq!(values.get(ActivityFeature::TickDuration), Some(9.0_f64.ln() as f32));
+    assert_eq!(
+        values.get(ActivityFeature::TickDuration),
+        Some(9.0_f64.ln() as f32)
+    );
     assert_eq!(values.get(ActivityFeature::TickProgress), Some(0.0));
     bars.interrupt(Time(START_S * SECONDS));
     assert_eq!(bars.activity.read().known(), 0);
@@ -117,14 +149,16 @@ fn a_bar_of_ticks_closes_with_its_sixth_of_a_minute() {
 fn any_bar() -> impl Strategy<Value = Bar> {
     let price = prop_oneof![Just(100.0), 1.0..200.0, Just(1e-20), Just(1e20)];
     let volume = prop_oneof![Just(0.0), 0.0..1e6, Just(1e20)];
-    (price.clone(), price.clone(), price.clone(), price, volume).prop_map(|(a, b, c, d, volume)| Bar {
-        open: a,
-        high: f64::max(a.max(b), c.max(d)),
-        low: f64::min(a.min(b), c.min(d)),
-        close: b,
-        volume,
-        value: volume,
-        bought: volume / 2.0,
+    (price.clone(), price.clone(), price.clone(), price, volume).prop_map(|(a, b, c, d, volume)| {
+        Bar {
+            open: a,
+            high: f64::max(a.max(b), c.max(d)),
+            low: f64::min(a.min(b), c.min(d)),
+            close: b,
+            volume,
+            value: volume,
+            bought: volume / 2.0,
+        }
     })
 }
 
