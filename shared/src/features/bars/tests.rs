@@ -21,7 +21,7 @@ fn second(number: u64, seen: bool) -> Second {
         id: 0,
         price: Price(price),
         qty: Qty(1 + (number % 13) as i64),
-        aggressor: if number % 3 == 0 {
+        aggressor: if number.is_multiple_of(3) {
             Side::Buy
         } else {
             Side::Sell
@@ -31,7 +31,7 @@ fn second(number: u64, seen: bool) -> Second {
         number,
         seen,
         double_mid: None,
-        trades: (number % 5 != 0).then(|| Trades::of(&trade)),
+        trades: (!number.is_multiple_of(5)).then(|| Trades::of(&trade)),
     }
 }
 
