@@ -6,6 +6,7 @@ mod captures;
 mod causality;
 mod cli;
 mod documents;
+mod indicators;
 mod kill;
 mod microstructure;
 mod orderbook_features;

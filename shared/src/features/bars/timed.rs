@@ -182,7 +182,7 @@ impl Timed {
             return Err(Refused::LookAhead);
         }
         let follows = anew || self.series.is_empty() || self.next_s == start_s;
-        if start_s % length_s != 0 || !follows {
+        if !start_s.is_multiple_of(length_s) || !follows {
             return Err(Refused::OutOfOrder);
         }
         if !is_bar(bar) {

@@ -644,7 +644,7 @@ impl Indicators {
                 self.yesterday = today.take().filter(|day| day.whole);
                 *today = Some(Day {
                     number,
-                    whole: start_s % DAY_S == 0,
+                    whole: start_s.is_multiple_of(DAY_S),
                     high,
                     low,
                     close: raw.close,
