@@ -2,9 +2,10 @@
 //!
 //! Bars of time are made of closed [`Second`]s: a bar closes with the second that ends it. A bar in
 //! which nothing traded repeats the previous close with no volume; before the first trade there is no
-//! bar. A bar of which more than [`UNSEEN_MAX_PERCENT`] was not seen is *holed*: from the moment that
-//! is certain its timeframe knows nothing, and it starts anew with the next bar. Bars that a venue has
-//! in its history may stand in for those that nobody saw ([`Bars::history`]).
+//! bar. A bar of which more than [`UNSEEN_MAX_PERCENT`] was not seen is *holed*: when it is over its
+//! timeframe knows nothing any more, and starts anew with the next bar. (Until then what is known of
+//! the bars before it is as true as ever.) Bars that a venue has in its history may stand in for those
+//! that nobody saw ([`Bars::history`]).
 
 mod activity;
 mod timed;
@@ -258,7 +259,8 @@ impl Bars {
         for timeframe in Timeframe::ALL {
             let timed = &mut self.timed[timeframe as usize];
             let closed = timed.second(second, instrument, timeframe.seconds());
-            if timeframe == ALPHA158_TIMEFRAME && closed {
+            let forgot = timed.series().is_empty();
+            if timeframe == ALPHA158_TIMEFRAME && (closed || forgot) {
                 self.factors();
             }
         }
@@ -291,6 +293,9 @@ impl Bars {
     fn factors(&mut self) {
         let series = self.timed[ALPHA158_TIMEFRAME as usize].series();
         self.alpha158 = Values::UNKNOWN;
+        if series.is_empty() {
+            return;
+        }
         for (place, value) in alpha158::read(series).into_iter().enumerate() {
             self.alpha158.set(place, Some(value));
         }

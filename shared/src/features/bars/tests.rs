@@ -1,3 +1,5 @@
+//! Tests of bars: history against listening, holes, thresholds, and bars of any kind.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -98,12 +100,41 @@ fn only_a_bar_that_was_hardly_missed_is_kept() {
         bars.second(&second(number, seen), &instrument());
         match number - START_S {
             599 => assert_eq!(bars.series(Timeframe::Minute5).len(), 2),
-            603 => assert!(bars.series(Timeframe::Minute5).is_empty(), "masked at once"),
+            898 => assert_eq!(bars.series(Timeframe::Minute5).len(), 2, "still true"),
             _ => {}
         }
     }
     assert!(bars.series(Timeframe::Minute5).is_empty());
     assert_eq!(bars.series(Timeframe::Minute1).len(), 4);
+}
+
+/// What the venue tells in the middle of a bar whose beginning nobody saw is good until that bar ends.
+#[test]
+fn history_is_known_through_a_bar_that_is_not_whole() {
+    let (mut bars, timeframe) = (Bars::new(), Timeframe::Minute1);
+    let joins = START_S + 60 * 200 + 17;
+    bars.second(&second(joins, true), &instrument());
+    let mut told = Bars::new();
+    for number in START_S..joins {
+        told.second(&second(number, true), &instrument());
+        if number % 60 == 59 {
+            let bar = newest(told.series(timeframe));
+            let at = Time((joins + 1) * SECONDS);
+            let anew = number == START_S + 59;
+            assert_eq!(bars.history(timeframe, number - 59, &bar, anew, at), Ok(()));
+        }
+    }
+    assert!(bars.alpha158().known() > 100);
+    let whole = joins - joins % 60 + 60;
+    for number in joins + 1..whole {
+        assert_eq!(bars.indicators(timeframe), told.indicators(timeframe));
+        bars.second(&second(number, true), &instrument());
+    }
+    assert!(bars.is_empty(timeframe), "the bar was not whole");
+    assert_eq!(
+        (bars.indicators(timeframe).known(), bars.alpha158().known()),
+        (0, 0)
+    );
 }
 
 #[test]

@@ -137,13 +137,12 @@ impl Timed {
             (trades @ None, later) => *trades = *later,
             (Some(_), None) => {}
         }
-        if is_holed(open.unseen, length_s) {
-            self.forget();
+        if self.expected_s != start_s + length_s {
             self.open = Some(open);
             return false;
         }
-        if self.expected_s != start_s + length_s {
-            self.open = Some(open);
+        if is_holed(open.unseen, length_s) {
+            self.forget();
             return false;
         }
         let before = self.series.close().last().copied();
