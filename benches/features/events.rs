@@ -6,6 +6,7 @@ use tickerml_benches::tape::{self, RECORDINGS, Tape};
 use tickerml_edge::venue::session::Session;
 use tickerml_shared::book::Book;
 use tickerml_shared::event::{Body, Funding, Update};
+use tickerml_shared::features::funding::Announced;
 use tickerml_shared::features::{Features, TABLE_LEN, View};
 use tickerml_shared::instrument::Instrument;
 use tickerml_shared::time::Time;
@@ -71,7 +72,7 @@ impl Market {
             Body::Touch(touch) => drop(self.book.touch(touch, now)),
             Body::Gap(gap) => self.book.invalidate(*gap, now),
             Body::Funding(funding) => self.funding = Some(*funding),
-            Body::Trade(_) => {}
+            Body::Trade(_) | Body::Candle(_) => {}
         }
     }
 
@@ -84,7 +85,11 @@ impl Market {
             top,
             instrument,
             cross: None,
-            funding: self.funding.as_ref(),
+            funding: self.funding.as_ref().map(|newest| Announced {
+                newest,
+                interval_s: None,
+                settled_rate: None,
+            }),
             received: update.received,
             lag_ns: 0,
             at: now,

@@ -220,19 +220,83 @@ pub fn features() -> impl Iterator<Item = Feature> {
 }
 
 /// What a model sees, by row name and timeframe; at most 64, one bit each in [`Vector::valid`].
-pub const SELECTION: [(&str, Option<Timeframe>); 11] = [
-    ("book_imbalance_1", None),
-    ("book_imbalance_5", None),
-    ("book_imbalance_10", None),
-    ("microprice_deviation", None),
-    ("spread", None),
-    ("trade_flow_1s", None),
-    ("trade_flow_10s", None),
-    ("trade_flow_60s", None),
-    ("vwap_deviation_60s", None),
-    ("realised_volatility_60s", None),
-    ("cross_venue_deviation", None),
+///
+/// The book, its changes and the trades come first, since they foretell most; then what kind of market
+/// it is, the other venues, funding, and a few indicators on longer bars.
+pub const SELECTION: [(&str, Option<Timeframe>); 64] = [
+    on_events("book_imbalance_1"),
+    on_events("book_imbalance_5"),
+    on_events("book_imbalance_10"),
+    on_events("book_imbalance_near"),
+    on_events("weighted_mid_deviation"),
+    on_events("microprice_deviation"),
+    on_events("spread"),
+    on_events("spread_ticks"),
+    on_events("slope_imbalance"),
+    on_events("depth_10"),
+    on_events("depth_recovery_60s"),
+    on_events("order_flow_imbalance_1s"),
+    on_events("order_flow_imbalance_10s"),
+    on_events("order_flow_imbalance_60s"),
+    on_events("order_flow_imbalance_integrated_10s"),
+    on_events("queue_up_probability"),
+    on_events("spread_reversion_60s"),
+    on_events("staleness"),
+    on_events("trade_flow_1s"),
+    on_events("trade_flow_10s"),
+    on_events("trade_flow_60s"),
+    on_events("trade_flow_300s"),
+    on_events("vwap_deviation_60s"),
+    on_events("vwap_deviation_300s"),
+    on_events("log_trade_rate_10s"),
+    on_events("trade_sign_persistence_100"),
+    on_events("intensity_imbalance_fast"),
+    on_events("intensity_imbalance_slow"),
+    on_events("trade_burst"),
+    on_events("vpin_5m_bulk"),
+    on_events("vpin_5m_aggressor"),
+    on_events("kyle_lambda_300s"),
+    on_events("kyle_r2_300s"),
+    on_events("amihud_300s"),
+    on_events("realised_volatility_60s"),
+    on_events("realised_volatility_300s"),
+    on_events("realised_volatility_3600s"),
+    on_events("jump_share_300s"),
+    on_events("semivariance_asymmetry_300s"),
+    on_events("volatility_regime_3600s"),
+    on_events("variance_ratio_5_300s"),
+    on_events("trend_regime"),
+    on_events("run_length_short"),
+    on_events("cross_venue_deviation"),
+    on_events("cross_consolidated_spread"),
+    on_events("cross_deviation_score_60s"),
+    on_events("lead_lag_ratio"),
+    on_events("leader_return_1s"),
+    on_events("cross_perpetual_basis"),
+    on_events("funding_rate"),
+    on_events("funding_time_left_share"),
+    on_bars("rsi_14", Timeframe::Minute1),
+    on_bars("rsi_14", Timeframe::Minute15),
+    on_bars("macd_histogram", Timeframe::Minute1),
+    on_bars("macd_histogram", Timeframe::Hour1),
+    on_bars("bollinger_percent_b", Timeframe::Minute1),
+    on_bars("bollinger_percent_b", Timeframe::Hour1),
+    on_bars("natr_14", Timeframe::Hour1),
+    on_bars("adx_14", Timeframe::Minute15),
+    on_bars("ema_26", Timeframe::Minute1),
+    on_bars("ema_26", Timeframe::Hour1),
+    on_bars("sma_20", Timeframe::Hour4),
+    on_bars("roc_10", Timeframe::Day1),
+    on_bars("obv_change_14", Timeframe::Minute5),
 ];
+
+const fn on_events(row: &str) -> (&str, Option<Timeframe>) {
+    (row, None)
+}
+
+const fn on_bars(row: &str, timeframe: Timeframe) -> (&str, Option<Timeframe>) {
+    (row, Some(timeframe))
+}
 
 /// The places of [`SELECTION`] in the table.
 pub const SELECTED: [usize; SELECTION.len()] = {
