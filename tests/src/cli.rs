@@ -650,6 +650,14 @@ fn summary_of(ended: Ended) -> Value {
     serde_json::from_str(&ended.out).expect("JSON")
 }
 
+/// Runs an export, which says on stderr how many rows it wrote.
+fn exported(arguments: &[&str]) -> String {
+    let ended = edge(arguments);
+    assert_eq!(ended.code, Some(0), "{arguments:?}: {}", ended.err);
+    one_line(&ended.err, &["rows"]);
+    ended.out
+}
+
 /// What a run stored of the features is exported whole, in both forms, and a journal's steps too.
 fn assert_features_exported(market: &Market, summary: &Value) {
     let [Some(vectors), Some(bytes), Some(0)] = [0, 1, 2].map(|i| summary["features"][i].as_u64())
@@ -658,14 +666,14 @@ fn assert_features_exported(market: &Market, summary: &Value) {
     };
     println!("{} bytes a vector", bytes / vectors.max(1));
     let store = market.path("data/features.redb");
-    let lines = good(&["export", &store]);
+    let lines = exported(&["export", &store]);
     assert_eq!(lines.lines().count() as u64, vectors, "{summary}");
     let line: Value = serde_json::from_str(lines.lines().next().expect("a line")).expect("JSON");
     let count = line["features"].as_object().expect("features").len();
     assert_eq!(count, tickerml_shared::features::TABLE_LEN);
     for source in [&store, &market.path("data/journal")] {
         let table = market.path("table.parquet");
-        good(&["export", source, "--out", &table]);
+        exported(&["export", source, "--out", &table]);
         let bytes = fs::read(&table).expect("a table");
         assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tickerml_shared::features::bars::{Bar, Series};
-use tickerml_shared::features::indicators::recursive::{Average, Last, Triple};
+use tickerml_shared::features::indicators::recursive::{Last, Triple};
 use tickerml_shared::features::indicators::window;
 use tickerml_shared::features::indicators::{Indicator as I, Indicators, Raw};
 
