@@ -4,6 +4,7 @@ mod allocations;
 mod captures;
 mod cli;
 mod documents;
+mod evaluate;
 mod kill;
 mod power;
 mod simulation;

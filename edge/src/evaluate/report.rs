@@ -9,7 +9,7 @@ use tickerml_shared::schema::schema_id;
 use super::statistics::{self, BLOCKS_MIN, Coefficient, PAIRS_MIN};
 use super::{HORIZONS_S, Samples};
 
-/// The horizon that features are sorted by: a place in [`HORIZONS_S`].
+/// The horizon that features are sorted by, where they have a coefficient there: a place in [`HORIZONS_S`].
 pub const SORTED_BY: usize = 1;
 
 /// All features, the best first.
@@ -27,7 +27,8 @@ pub struct Report {
     pub samples: usize,
     /// Instants at which an instrument's book was not live.
     pub masked: u64,
-    /// The features, by the size of their coefficient at 10 s; those without one last.
+    /// The features, by the size of their coefficient at 10 s, or at 1 s on a tape too short for
+    /// that; those without one last.
     pub features: Vec<Scored>,
     /// What was wrong with the inputs, one line each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -126,7 +127,10 @@ impl Report {
         let mut features: Vec<_> = columns
             .map(|(column, place)| scored(samples, column, *place))
             .collect();
-        let size = |one: &Scored| one.horizons[SORTED_BY].ic.map_or(-1.0, f64::abs);
+        let size = |one: &Scored| {
+            let ic = one.horizons[SORTED_BY].ic.or(one.horizons[0].ic);
+            ic.map_or(-1.0, f64::abs)
+        };
         features.sort_by(|a, b| {
             let known = b.why.is_none().cmp(&a.why.is_none());
             known.then_with(|| size(b).total_cmp(&size(a)))

@@ -17,22 +17,17 @@ const BLOCK_SAMPLES: u64 = 60;
 /// Ranks from 1, the mean of their ranks for equal values. No value may be NaN.
 #[must_use]
 pub fn ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_unstable_by(|one, other| values[*one].total_cmp(&values[*other]));
+    let mut order: Vec<(f64, usize)> = values.iter().copied().zip(0..).collect();
+    order.sort_unstable_by(|one, other| one.0.total_cmp(&other.0));
     let mut ranks = vec![0.0; values.len()];
-    let mut first = 0;
-    while first < order.len() {
-        let value = values[order[first]];
-        let equal = order[first..]
-            .iter()
-            .take_while(|place| values[**place] == value);
-        let last = first + equal.count().max(1);
-        // Ranks first + 1 to last.
-        let mean = (first + 1 + last) as f64 / 2.0;
-        for place in &order[first..last] {
+    let mut before = 0;
+    // Zero has two signs, which are one value.
+    for equal in order.chunk_by(|one, other| one.0 == other.0) {
+        let mean = before as f64 + (equal.len() + 1) as f64 / 2.0;
+        for (_, place) in equal {
             ranks[*place] = mean;
         }
-        first = last;
+        before += equal.len();
     }
     ranks
 }
