@@ -1,3 +1,5 @@
+//! Ranks against slow ones, the sampler on a market that can be counted by hand.
+
 use std::collections::BTreeMap;
 
 use tickerml_shared::engine::{Engine, Setup};
@@ -191,16 +193,7 @@ fn a_coefficient_is_what_the_page_says_it_is() {
 #[test]
 fn no_return_is_in_two_blocks() {
     let mut samples = made_up();
-    // The returns that end in a later minute are the only ones that agree.
-    for row in &mut samples.rows {
-        let last = row.at.0 / SECONDS % 60 == 59;
-        row.values[1] = if last { 1.0 } else { 0.0 };
-        row.returns[0] = f64::from(row.values[1]);
-    }
-    let found = coefficient(&samples, 1, 1);
-    assert!(found.blocks > 0 || found.mean.is_none());
-    assert!(coefficient(&samples, 1, 0).pooled > Some(0.99));
-    // A minute's last second ends with the minute and is inside, so look one horizon further.
+    // Only samples whose ten seconds end in the next block say anything.
     for row in &mut samples.rows {
         let last = row.at.0 / SECONDS % 200 > 190;
         row.values[1] = if last { 1.0 } else { 0.0 };
@@ -496,7 +489,7 @@ fn memory_is_bounded_and_thinner_samples_are_the_same_samples() {
         tape.finish()
     };
     let (all, few) = (run(terms()), run(terms().at_most(50)));
-    assert_eq!((all.every_ns, few.every_ns), (SECONDS / 2, 8 * SECONDS));
+    assert_eq!((all.every_ns, few.every_ns), (SECONDS / 2, 4 * SECONDS));
     assert!(few.rows.len() < 50, "{}", few.rows.len());
     let same = |row: &&Sample| row.at.0.is_multiple_of(few.every_ns);
     let bits = |row: &Sample| {
