@@ -425,12 +425,15 @@ fn evaluate(arguments: &Features, filter: Filter) -> Result<(), Failure> {
             .iter()
             .map(|path| path.display().to_string())
             .collect();
+        let remedy = if report.samples == 0 {
+            "no book was live: does the capture have its snapshot, or is it in the file before?"
+        } else {
+            "too few with a return behind them: name a longer tape or a smaller --every-ms"
+        };
         return Err(Failure::failed(format!(
-            "{}: {} samples with a live book and {} without: too few with a return behind them; \
-             name a longer tape or a smaller --every-ms",
+            "{}: {} samples: {remedy}",
             paths.join(", "),
-            report.samples,
-            report.masked
+            report.samples
         )));
     }
     if let Some(path) = &arguments.svg {

@@ -196,16 +196,18 @@ impl Report {
             }
         }
         if shown.len() < self.features.len() {
-            let below = with_ic.count() - shown.len();
-            write!(text, "not shown: {below} below these")?;
+            let mut parts = match with_ic.count() - shown.len() {
+                0 => Vec::new(),
+                below => vec![format!("{below} below these")],
+            };
             for why in [Why::Unknown, Why::Constant, Why::Few, Why::Still] {
                 let count = self.features.iter().filter(|one| one.why == Some(why));
                 match count.count() {
                     0 => {}
-                    count => write!(text, ", {count} {}", why.text())?,
+                    count => parts.push(format!("{count} {}", why.text())),
                 }
             }
-            writeln!(text, "; --top 0 shows all")?;
+            writeln!(text, "not shown: {}; --top 0 shows all", parts.join(", "))?;
         }
         self.write_foot(text)
     }
