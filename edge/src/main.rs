@@ -425,7 +425,7 @@ fn evaluate(arguments: &Features, filter: Filter) -> Result<(), Failure> {
             .iter()
             .map(|path| path.display().to_string())
             .collect();
-        let remedy = if report.samples == 0 {
+        let remedy = if report.samples == 0 && report.masked > 0 {
             "no book was live: does the capture have its snapshot, or is it in the file before?"
         } else {
             "too few with a return behind them: name a longer tape or a smaller --every-ms"
