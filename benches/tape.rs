@@ -252,7 +252,7 @@ impl<'a> Prepared<'a> {
                     touches.push(*touch);
                     continue;
                 }
-                Body::Trade(_) | Body::Funding(_) | Body::Gap(_) => continue,
+                Body::Trade(_) | Body::Funding(_) | Body::Gap(_) | Body::Candle(_) => continue,
             };
             let (tick, lot) = &mut self.steps[instrument];
             for level in &depth.levels {
@@ -691,7 +691,7 @@ fn update_passes(prepared: &Prepared<'_>, quick: bool, meters: [&mut Meter; 3]) 
                 Body::Depth(depth) => drop(book.depth(depth, &prepared.instruments[place], *now)),
                 Body::Touch(touch) => drop(book.touch(touch, *now)),
                 Body::Gap(gap) => book.invalidate(*gap, *now),
-                Body::Trade(_) | Body::Funding(_) => {}
+                Body::Trade(_) | Body::Funding(_) | Body::Candle(_) => {}
             }
             (place, *now, update)
         },

@@ -141,10 +141,11 @@ need_build() {
     need_command cc gcc libc6-dev || die "no C compiler: $REASON"
 }
 
-# need_python_venv PACKAGE==VERSION...: a Python with exactly these packages and none that they ask for, as
-# $PYTHON. Returns 1 with a reason when it cannot be had.
+# need_python_venv NAME PACKAGE==VERSION...: a Python of that name with exactly these packages and none that
+# they ask for, as $PYTHON. Returns 1 with a reason when it cannot be had.
 need_python_venv() {
-    local folder="${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/tickerml/python" wanted
+    local folder="${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/tickerml/python/$1" wanted
+    shift
     need_command python3 python3 || return 1
     wanted="$(python3 --version) $*"
     PYTHON="$folder/bin/python"
@@ -153,6 +154,7 @@ need_python_venv() {
     python3 -c 'import ensurepip, venv' 2>/dev/null || need_apt python3-venv || return 1
     say "installing $* in $folder"
     rm -rf "$folder"
+    mkdir -p "$(dirname "$folder")"
     if ! python3 -m venv "$folder" >&2; then
         REASON="python3 cannot make a virtual environment in $folder; install python3-venv, or set XDG_CACHE_HOME to a folder that is writable"
         return 1

@@ -16,7 +16,7 @@ pub const BOOK_FEATURES: [&str; 5] = [
     "book_imbalance_1",
     "book_imbalance_5",
     "book_imbalance_10",
-    "microprice_deviation",
+    "weighted_mid_deviation",
     "spread",
 ];
 /// Those, trade flow over three windows, VWAP deviation and realised volatility.

@@ -119,7 +119,10 @@ impl Desk {
                 Output::Ask { .. }
                 | Output::Verdict { .. }
                 | Output::Missed(_)
-                | Output::Step(_) => {}
+                | Output::History { .. }
+                | Output::Step(_)
+                | Output::Arbitrage(_)
+                | Output::Funding(_) => {}
             }
         }
     }

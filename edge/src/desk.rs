@@ -8,10 +8,13 @@
 
 use std::collections::VecDeque;
 
+use tickerml_shared::arbitrage;
 use tickerml_shared::engine::{Engine, Output};
 use tickerml_shared::event::{
     Body, Decision, Event, Gap, GapReason, Health, Operator, Record, Update,
 };
+use tickerml_shared::features::bars::Timeframe;
+use tickerml_shared::funding_watch;
 use tickerml_shared::instrument::InstrumentId;
 use tickerml_shared::order::{Fill, Order, Reason, Report};
 use tickerml_shared::paper::funding::Missed;
@@ -28,6 +31,8 @@ pub const MAX_BATCH: usize = 512;
 /// What the caller should know or do after a fold.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
+    /// The venue's own bars are wanted.
+    History(InstrumentId, Timeframe),
     /// A book lost continuity, by its venue's word or by its own finding.
     Gap {
         /// Whose.
@@ -59,6 +64,10 @@ pub enum Effect {
     Missed(Missed),
     /// Where the price went after a resting order was hit.
     Toxic(toxicity::Mark),
+    /// An opportunity between two venues began, ended or was tried.
+    Arbitrage(arbitrage::News),
+    /// A perpetual's funding became, or is no longer, worth a warning.
+    Funding(funding_watch::Alert),
 }
 
 /// An event that must be durable before it is applied.
@@ -224,6 +233,14 @@ impl Desk {
                 }),
                 Output::Missed(missed) => self.effects.push_back(Effect::Missed(missed)),
                 Output::Toxic(mark) => self.effects.push_back(Effect::Toxic(mark)),
+                Output::History {
+                    instrument,
+                    timeframe,
+                } => self
+                    .effects
+                    .push_back(Effect::History(instrument, timeframe)),
+                Output::Arbitrage(news) => self.effects.push_back(Effect::Arbitrage(news)),
+                Output::Funding(alert) => self.effects.push_back(Effect::Funding(alert)),
                 Output::Step(_) => {}
             }
         }

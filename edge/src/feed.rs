@@ -13,6 +13,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use rustls::ClientConfig;
 use tickerml_shared::event::Update;
+use tickerml_shared::features::bars::Timeframe;
 use tickerml_shared::instrument::{InstrumentId, Venue};
 use tickerml_shared::time::Time;
 use tokio::sync::mpsc::{self, error::TrySendError};
@@ -48,6 +49,8 @@ const LATENCIES: usize = 512;
 pub enum FeedCommand {
     /// A book was found wrong: get a snapshot.
     Resync(InstrumentId),
+    /// Features look back further than we have listened: get the venue's bars.
+    History(InstrumentId, Timeframe),
     /// End.
     Stop,
 }
@@ -244,6 +247,9 @@ impl Task {
                 command = inbox.recv() => match command {
                     Some(FeedCommand::Resync(instrument)) => {
                         self.session.resync(clock::now(), instrument);
+                    }
+                    Some(FeedCommand::History(instrument, timeframe)) => {
+                        self.session.history(clock::now(), instrument, timeframe);
                     }
                     Some(FeedCommand::Stop) | None => break,
                 },

@@ -9,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod desk;
 pub mod evaluate;
+pub mod export;
 pub mod feed;
 pub mod journal;
 pub mod net;

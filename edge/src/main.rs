@@ -13,7 +13,7 @@ use tickerml_edge::evaluate::report::Report;
 use tickerml_edge::evaluate::{Sampler, Terms, chart};
 use tickerml_edge::policy::Policy;
 use tickerml_edge::telemetry::{self, LogFormat};
-use tickerml_edge::{control, record, replay, run, store};
+use tickerml_edge::{control, export, record, replay, run, store};
 use tickerml_shared::engine::Engine;
 use tickerml_shared::time::Time;
 
@@ -110,14 +110,26 @@ enum Command {
     },
     /// Stop trading and close every position
     Flatten(Running),
-    /// Write a journal's market steps as JSON lines: what the policy saw at each pulse
+    /// Write features over time: every feature from a store, or what the policy saw from a journal
     Export {
-        /// A journal file or folder
-        #[arg(value_name = "JOURNAL")]
-        journal: PathBuf,
-        /// File to write; standard output without it
+        /// A store (data/features.redb of an edge that is stopped), or a journal file or folder
+        #[arg(value_name = "SOURCE")]
+        source: PathBuf,
+        /// File to write, as Parquet if it ends in .parquet; JSON lines otherwise, to standard output without it
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// Only this instrument
+        #[arg(long, value_name = "VENUE:SYMBOL")]
+        instrument: Option<String>,
+        /// First digits of the schema whose features a store shall give; this build's without it
+        #[arg(long, value_name = "ID")]
+        version: Option<String>,
+        /// Only from this time on: 2026-01-31, 2026-01-31T12:00:00Z, or unix seconds
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// Only before this time, written alike
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
     },
     /// List the table of features, or measure how well they foretell returns
     Features(Features),
@@ -231,7 +243,26 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
             reason,
         } => ask(&Ask::Resume { scope, reason }, &running)?,
         Command::Flatten(running) => ask(&Ask::Flatten, &running)?,
-        Command::Export { journal, out } => export(&journal, out.as_deref())?,
+        Command::Export {
+            source,
+            out,
+            instrument,
+            version,
+            from,
+            to,
+        } => {
+            let time = |key: &str, text: Option<String>| {
+                let text = text.as_deref().map(export::time).transpose();
+                text.map_err(|cause| Failure::usage(format!("{key}: {cause}")))
+            };
+            let part = export::Part {
+                instrument,
+                version,
+                from_ns: time("--from", from)?,
+                to_ns: time("--to", to)?,
+            };
+            export_part(&source, out.as_deref(), &part)?;
+        }
         Command::Features(arguments) => features(&arguments)?,
         Command::Pair => {
             return Err(Failure::usage(
@@ -471,22 +502,11 @@ fn record_venues(path: &Path, out: &Path, seconds: Option<u64>) -> Result<(), Fa
     Ok(())
 }
 
-fn export(journal: &Path, out: Option<&Path>) -> Result<(), Failure> {
-    let count = match out {
-        Some(path) => {
-            let failed =
-                |error: std::io::Error| Failure::failed(format!("{}: {error}", path.display()));
-            let mut file = std::io::BufWriter::new(std::fs::File::create(path).map_err(failed)?);
-            let count = replay::export(journal, &mut file).map_err(Failure::failed)?;
-            file.flush().map_err(failed)?;
-            count
-        }
-        None => {
-            let mut stdout = std::io::stdout().lock();
-            replay::export(journal, &mut stdout).map_err(Failure::failed)?
-        }
-    };
-    eprintln!("{count} steps");
+fn export_part(source: &Path, out: Option<&Path>, part: &export::Part) -> Result<(), Failure> {
+    let exe = std::env::current_exe().map_err(Failure::failed)?;
+    let probe = store::Probe::Child(exe);
+    let count = export::export(source, out, part, &probe).map_err(Failure::failed)?;
+    eprintln!("{count} rows");
     Ok(())
 }
 

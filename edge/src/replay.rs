@@ -17,7 +17,6 @@ use serde::Serialize;
 use tickerml_shared::book::{Counters, State as BookState};
 use tickerml_shared::engine::{Cell, Engine, Output, Setup};
 use tickerml_shared::event::{Decision, Event, GapReason, Level, Record, Side};
-use tickerml_shared::features;
 use tickerml_shared::instrument::{Instrument, MAX_INSTRUMENTS, Venue};
 use tickerml_shared::order::{Outcome, Report};
 use tickerml_shared::record::Decoder;
@@ -444,7 +443,7 @@ fn book_report(cell: &Cell, instrument: &Instrument) -> BookReport {
 }
 
 /// Price and quantity as exact text.
-fn level_text(instrument: &Instrument, level: Level) -> [String; 2] {
+pub(crate) fn level_text(instrument: &Instrument, level: Level) -> [String; 2] {
     [
         instrument.price_text(level.price).to_string(),
         instrument.qty_text(level.qty).to_string(),
@@ -472,48 +471,18 @@ pub fn watch_journals(path: &Path, before: Before<'_>) -> Result<Replay, ReplayE
     fold.report(path)
 }
 
-/// One market step, as [`export`] writes it.
-#[derive(Debug, Serialize)]
-struct StepLine<'a> {
-    at_ns: u64,
-    venue: &'a str,
-    instrument: &'a str,
-    masked: bool,
-    bid: Option<[String; 2]>,
-    ask: Option<[String; 2]>,
-    /// By feature name; `null` where it is not known.
-    features: BTreeMap<String, Option<f32>>,
-}
-
-/// Writes the market steps of a journal, one JSON object a line: what a policy saw at each pulse,
-/// for notebooks and other programs. Returns how many.
+/// Gives the market steps of a journal with their instruments: what a policy saw at each pulse. An
+/// error of `each` ends it.
 ///
 /// # Errors
-/// When the journal cannot be read, or `out` not be written.
-pub fn export(path: &Path, out: &mut impl io::Write) -> Result<u64, ReplayError> {
-    let mut fold = JournalFold::new(None);
-    let mut count = 0;
-    walk(path, &mut fold, |step, instrument| {
-        let level = |level: Option<Level>| level.map(|level| level_text(instrument, level));
-        let names = features::selected().enumerate();
-        let line = StepLine {
-            at_ns: step.at.0,
-            venue: instrument.venue.name(),
-            instrument: &instrument.symbol,
-            masked: step.masked,
-            bid: level(step.bid),
-            ask: level(step.ask),
-            features: names
-                .map(|(index, feature)| (feature.to_string(), step.state.get(index)))
-                .collect(),
-        };
-        count += 1;
-        serde_json::to_writer(&mut *out, &line)
-            .map_err(io::Error::from)
-            .and_then(|()| out.write_all(b"\n"))
-            .map_err(|error| ReplayError(format!("writing steps: {error}")))
-    })?;
-    Ok(count)
+/// When the journal cannot be read; the error of `each`.
+pub fn steps(
+    path: &Path,
+    mut each: impl FnMut(&MarketStep, &Instrument) -> Result<(), String>,
+) -> Result<(), ReplayError> {
+    walk(path, &mut JournalFold::new(None), |step, instrument| {
+        each(step, instrument).map_err(ReplayError)
+    })
 }
 
 /// What is done with each market step of a journal.
@@ -779,9 +748,12 @@ fn ask_again(
                 Output::Resync { .. }
                 | Output::Verdict { .. }
                 | Output::Step(_)
+                | Output::History { .. }
                 | Output::Booked { .. }
                 | Output::Missed(_)
-                | Output::Toxic(_) => {}
+                | Output::Toxic(_)
+                | Output::Arbitrage(_)
+                | Output::Funding(_) => {}
             }
         }
     }

@@ -1,5 +1,6 @@
 //! `tickerml-edge run`: recovery, connections, the desk's loop, the page, and an orderly end.
 
+mod features;
 mod summary;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use crate::recovery::{self, Recovered};
 use crate::store::{self, Gaps, Probe, State, StoreHandle};
 use crate::telemetry::{self, Histogram};
 use crate::venue::session::{Channel, Session};
+use features::Sampler;
 pub use summary::Summary;
 
 use crate::view::{self, Recent, Shell};
@@ -164,6 +166,7 @@ struct Runner {
     desk: Desk,
     journal: JournalHandle,
     store: StoreHandle,
+    sampler: Sampler,
     feeds: Vec<Feed>,
     updates: mpsc::Sender<Update>,
     inbox: mpsc::Receiver<Update>,
@@ -213,6 +216,9 @@ impl Runner {
         };
         let (journal, tail) =
             journal::spawn(&journal_dir, header, journal_config, now.0).map_err(RunError::new)?;
+        let (sampler, feature_report) =
+            Sampler::open(&config.features, &config.setup, dir, now, probe)
+                .map_err(RunError::new)?;
         let gap_row = gaps.last_seq().map_err(RunError::new)?.unwrap_or(0);
         let store = store::spawn(state, gaps).map_err(RunError::new)?;
         let last_seq = recovered.last_seq.max(tail.last_seq.unwrap_or(0));
@@ -240,6 +246,7 @@ impl Runner {
             desk,
             journal,
             store,
+            sampler,
             feeds: Vec::new(),
             updates,
             inbox,
@@ -266,7 +273,7 @@ impl Runner {
             .recent
             .restore_day(day.and_then(|bytes| postcard::from_bytes(&bytes).ok()));
         runner.report_recovery(&recovered, now);
-        for report in [report, gap_report] {
+        for report in [report, gap_report, feature_report] {
             if let Some(aside) = report.set_aside {
                 let reason = report
                     .reason
@@ -387,6 +394,9 @@ impl Runner {
         let begun = clock::now();
         self.desk.fold(record, clock::now);
         self.events += 1;
+        if matches!(record.event, Event::Pulse) {
+            self.sampler.pulse(self.desk.engine(), record.at);
+        }
         if let Event::Market(update) = &record.event {
             let done = clock::now();
             self.fold.record(done.since(begun).unsigned_abs());
@@ -463,8 +473,11 @@ impl Runner {
                     self.store.gap(self.gap_row, row);
                 }
                 if found {
-                    self.resync(instrument);
+                    self.ask(instrument, FeedCommand::Resync(instrument));
                 }
+            }
+            Effect::History(instrument, timeframe) => {
+                self.ask(instrument, FeedCommand::History(instrument, timeframe));
             }
             Effect::Verdict { decision, verdict } => {
                 self.decisions += 1;
@@ -564,9 +577,10 @@ impl Runner {
         }
     }
 
-    fn resync(&self, instrument: InstrumentId) {
+    /// Asks something of the connections of an instrument.
+    fn ask(&self, instrument: InstrumentId, command: FeedCommand) {
         for feed in self.feeds.iter().filter(|feed| feed.carries(instrument)) {
-            feed.command(FeedCommand::Resync(instrument));
+            feed.command(command);
         }
     }
 
@@ -734,7 +748,9 @@ impl Runner {
         let memory = telemetry::process_memory();
         let stats = self.journal.stats();
         let uptime_s = now.since(self.started).unsigned_abs() / 1_000_000_000;
-        let written = stats.compressed_bytes.load(Relaxed) + self.store.stats().bytes.load(Relaxed);
+        let written = stats.compressed_bytes.load(Relaxed)
+            + self.store.stats().bytes.load(Relaxed)
+            + self.sampler.written();
         let us = |quantile: Option<u64>| quantile.map(|ns| ns as f64 / 1e3);
         let queued = CHANNEL_UPDATES - self.updates.capacity();
         web::System {
@@ -748,6 +764,7 @@ impl Runner {
                 dropped: stats.dropped_events.load(Relaxed),
                 suspended: stats.suspended(),
             },
+            features: self.sampler.shown(),
             channels: vec![web::Channel {
                 name: "market updates".to_owned(),
                 depth: queued as u64,
@@ -774,10 +791,16 @@ impl Runner {
         self.turn().await?;
         self.checkpoint().await?;
         let summary = self.summary(&statuses, started);
-        let Self { journal, store, .. } = self;
+        let Self {
+            journal,
+            store,
+            sampler,
+            ..
+        } = self;
         tokio::task::spawn_blocking(move || {
             journal.close().map_err(RunError::new)?;
-            store.close().map_err(RunError::new)
+            store.close().map_err(RunError::new)?;
+            sampler.close().map_err(RunError::new)
         })
         .await
         .map_err(RunError::new)??;
@@ -829,6 +852,10 @@ impl Runner {
                 stats.compressed_bytes.load(Relaxed),
                 stats.dropped_events.load(Relaxed),
             ],
+            features: self
+                .sampler
+                .shown()
+                .map(|shown| [shown.vectors, shown.bytes, shown.dropped]),
             overflowed: feeds.iter().map(|feed| feed.overflowed).sum(),
             rss_bytes: memory.map_or(0, |memory| memory.rss_bytes),
             anon_bytes: memory.map_or(0, |memory| memory.anon_bytes),

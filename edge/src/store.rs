@@ -1,9 +1,11 @@
-//! Trading state that must survive anything, and the ledger of gaps: two small redb files.
+//! Trading state that must survive anything, the ledger of gaps, and the features over time: three
+//! redb files.
 //!
 //! `state.redb` holds what the edge may not lose: the durable trading events since the newest
 //! checkpoint, the two newest checkpoints, and a few named values. A commit is on the device when
 //! it returns, so the desk commits *before* an order, fill or halt takes effect. `gaps.redb` is a
-//! record for people; it is written in the background, at most once a second.
+//! record for people; it is written in the background, at most once a second. `features.redb` is
+//! what [`features`] is about; it is large, and may lose its newest minutes.
 //!
 //! **Invariants.** (1) What [`State::commit`] acknowledged is loaded after a power cut, provided
 //! that the device kept its word. (2) There are two checkpoints, and the trading events behind the
@@ -19,6 +21,7 @@
 //! **What this does not do.** It does not know what an event is, and it does not rebuild: after a
 //! file was set aside the caller alarms and rebuilds from the journal.
 
+pub mod features;
 mod gaps;
 mod handle;
 mod probe;

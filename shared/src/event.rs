@@ -7,6 +7,7 @@ use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::action::Action;
+use crate::features::bars::Timeframe;
 use crate::instrument::{InstrumentId, Venue};
 use crate::num::{Price, Qty};
 use crate::order::Report;
@@ -105,6 +106,8 @@ pub enum Body {
     Funding(Funding),
     /// Continuity was lost.
     Gap(Gap),
+    /// A bar of the venue's own history.
+    Candle(Candle),
 }
 
 /// A side of the book, or of a trade's aggressor.
@@ -253,6 +256,31 @@ pub struct Funding {
     pub settles: Time,
     /// The interval in seconds; 0 when the frame does not say.
     pub interval_s: u32,
+}
+
+/// A closed bar as the venue states it, for features that look back further than we have listened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candle {
+    /// Its length.
+    pub timeframe: Timeframe,
+    /// It is the first of an answer: what was known of this timeframe is replaced.
+    pub first: bool,
+    /// When it begins.
+    pub start: Time,
+    /// First price.
+    pub open: Price,
+    /// Highest price.
+    pub high: Price,
+    /// Lowest price.
+    pub low: Price,
+    /// Last price.
+    pub close: Price,
+    /// Volume-weighted average price.
+    pub vwap: Price,
+    /// Traded quantity.
+    pub volume: Qty,
+    /// The part of it that buyers took; half of it where the venue does not say.
+    pub bought: Qty,
 }
 
 /// Decimals of a funding rate.

@@ -9,12 +9,14 @@
 extern crate alloc;
 
 pub mod action;
+pub mod arbitrage;
 pub mod attribution;
 pub mod book;
 pub mod engine;
 pub mod event;
 pub mod execution;
 pub mod features;
+pub mod funding_watch;
 pub mod instrument;
 pub mod ledger;
 pub mod num;

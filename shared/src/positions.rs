@@ -341,6 +341,14 @@ impl Tracker {
         Ok(())
     }
 
+    /// Since when the open position of an instrument is held, and the funding that it received since
+    /// (negative: paid); `None` when nothing is held.
+    #[must_use]
+    pub fn funded(&self, instrument: InstrumentId) -> Option<(Time, Cash)> {
+        let open = self.places.get(instrument.index())?.open.as_ref()?;
+        Some((open.opened, open.funding))
+    }
+
     /// Takes the hourly snapshots that are due. An hour's snapshot is the position as it stood when
     /// the hour began; of hours that nothing was heard in, only the newest has one.
     pub fn advance(&mut self, at: Time) {

@@ -154,7 +154,7 @@ impl Encoder {
             Body::Depth(_) => DEPTH,
             Body::Touch(_) => TOUCH,
             Body::Trade(_) => TRADE,
-            Body::Funding(_) | Body::Gap(_) => OTHER_MARKET,
+            Body::Funding(_) | Body::Gap(_) | Body::Candle(_) => OTHER_MARKET,
         };
         self.bytes.push(if update.late { tag | LATE } else { tag });
         self.at(at);
@@ -476,7 +476,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::{Funding, Gap, GapReason, Operator};
+    use crate::event::{Candle, Funding, Gap, GapReason, Operator};
+    use crate::features::bars::Timeframe;
     use crate::risk::state::{Cause, Scope};
 
     fn level() -> impl Strategy<Value = Level> {
@@ -535,6 +536,20 @@ mod tests {
                 })
             }),
             Just(Body::Gap(Gap::of(GapReason::Checksum))),
+            (any::<(i64, u64, bool)>(), level()).prop_map(|((open, start, first), close)| {
+                Body::Candle(Candle {
+                    timeframe: Timeframe::Hour4,
+                    first,
+                    start: Time(start),
+                    open: Price(open),
+                    high: Price(open.max(close.price.0)),
+                    low: Price(open.min(close.price.0)),
+                    close: close.price,
+                    vwap: close.price,
+                    volume: close.qty,
+                    bought: Qty(close.qty.0 / 2),
+                })
+            }),
             any::<i64>().prop_map(|rate| Body::Funding(Funding {
                 mark: Price(1),
                 index: Price(2),

@@ -212,7 +212,7 @@ impl Lane {
                 self.newest_book = self.newest_book.max(time);
                 (self.newest_book, 1)
             }
-            Body::Trade(_) | Body::Funding(_) => (self.newest, 1),
+            Body::Trade(_) | Body::Funding(_) | Body::Candle(_) => (self.newest, 1),
         };
         self.newest = self.newest.max(time);
         (time, rank)

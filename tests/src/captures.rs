@@ -28,7 +28,7 @@ const NOTHING: [Ladder; 2] = [Vec::new(), Vec::new()];
 // --- where captures are, and their lines -------------------------------------------------------
 
 /// A file or folder of the recorded data; says so when it is not there.
-fn recorded(name: &str) -> Option<PathBuf> {
+pub(crate) fn recorded(name: &str) -> Option<PathBuf> {
     let root = std::env::var_os("TICKERML_DATA")
         .map_or_else(|| crate::root().join("../shared/data"), PathBuf::from);
     let path = root.join(name);
@@ -58,7 +58,7 @@ fn fixture(feed: Feed) -> (Venue, PathBuf) {
 }
 
 /// The lines of a capture, unpacked.
-fn lines(path: &Path) -> Vec<String> {
+pub(crate) fn lines(path: &Path) -> Vec<String> {
     let packed = std::fs::read(path).expect("a readable file");
     let mut text = String::new();
     match path.extension().and_then(|end| end.to_str()) {

@@ -586,6 +586,7 @@ fn an_edge_trades_is_operated_and_leaves_a_journal_that_replays() {
     let config = market.config();
     // Ten decisions a second, so that the first fill comes soon after the slowest feature is there.
     replace(&config, "pulse_ms = 1000", "pulse_ms = 100");
+    replace(&config, "every_s = 5 ", "every_s = 1 ");
     let mut edge = Process::start(
         EDGE,
         &["run", "--json", "--for", RUN_S, "--config", &config],
@@ -627,6 +628,7 @@ fn an_edge_trades_is_operated_and_leaves_a_journal_that_replays() {
         Some(0),
         "nothing dropped: {summary}"
     );
+    assert_features_exported(&market, &summary);
     let journal = market.path("data/journal");
     let replay = replay_of(&journal, &summary);
     let account = &replay["account"];
@@ -647,6 +649,40 @@ fn an_edge_trades_is_operated_and_leaves_a_journal_that_replays() {
 fn summary_of(ended: Ended) -> Value {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     serde_json::from_str(&ended.out).expect("JSON")
+}
+
+/// What a run stored of the features is exported whole, in both forms, and a journal's steps too.
+fn assert_features_exported(market: &Market, summary: &Value) {
+    let [Some(vectors), Some(bytes), Some(0)] = [0, 1, 2].map(|i| summary["features"][i].as_u64())
+    else {
+        panic!("vectors, bytes, none dropped: {summary}");
+    };
+    println!("{} bytes a vector", bytes / vectors.max(1));
+    let store = market.path("data/features.redb");
+    let lines = good(&["export", &store]);
+    assert_eq!(lines.lines().count() as u64, vectors, "{summary}");
+    let line: Value = serde_json::from_str(lines.lines().next().expect("a line")).expect("JSON");
+    let count = line["features"].as_object().expect("features").len();
+    assert_eq!(count, tickerml_shared::features::TABLE_LEN);
+    for source in [&store, &market.path("data/journal")] {
+        let table = market.path("table.parquet");
+        good(&["export", source, "--out", &table]);
+        let bytes = fs::read(&table).expect("a table");
+        assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
+    }
+    let one = ["export", &store, "--instrument", "kraken:nothing"];
+    refused(
+        &one,
+        1,
+        &["kraken:nothing", "write --instrument with one of"],
+    );
+    let version = ["export", &store, "--version", "zz"];
+    refused(&version, 1, &["version zz is none", "write --version"]);
+    refused(
+        &["export", &store, "--from", "noon"],
+        2,
+        &["--from", "write 2026-01-31"],
+    );
 }
 
 /// Replays a journal, which must give the state that its last run ended with.

@@ -1,13 +1,18 @@
 //! The one integration test binary.
 
 mod allocations;
+mod arbitrage;
 mod captures;
+mod causality;
 mod cli;
 mod documents;
 mod evaluate;
 mod kill;
+mod microstructure;
+mod orderbook_features;
 mod power;
 mod simulation;
+mod tapes;
 mod tidy;
 mod trading;
 

@@ -384,6 +384,11 @@ impl Simulation {
                         }
                     }
                 }
+                Effect::History(instrument, timeframe) => {
+                    for link in &mut self.links {
+                        link.session.history(now, instrument, timeframe);
+                    }
+                }
                 Effect::Booked { .. } => self.fills += 1,
                 Effect::Settled(_) | Effect::Missed(_) | Effect::Toxic(_) => {}
             }

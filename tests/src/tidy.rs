@@ -76,6 +76,7 @@ const JSON_ROOMS: &[(&str, &str)] = &[
     ("edge/src/main.rs", "what commands print under --json"),
     ("edge/src/cli/", "what commands print under --json"),
     ("edge/src/cli.rs", "what commands print under --json"),
+    ("edge/src/export", "the rows of `export`"),
     ("edge/src/replay", "the report of `replay --json`"),
 ];
 

@@ -22,6 +22,13 @@ use crate::policy::Policy;
 use crate::venue::Endpoint;
 use paper::{KeyError, RawExecution, RawFee, RawPaper};
 
+/// Longest time between stored vectors, in seconds.
+const FEATURES_EVERY_S_MAX: u64 = 3_600;
+/// Least room for stored features, in MiB: some blocks of the most instruments.
+const FEATURES_MIB_MIN: u32 = 16;
+/// Most room for stored features, in MiB: a terabyte.
+const FEATURES_MIB_MAX: u32 = 1 << 20;
+
 /// What is wrong with the configuration, and where: one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(String);
@@ -53,6 +60,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The journal's durability and retention.
     pub journal: JournalKeys,
+    /// The store of features.
+    pub features: FeatureKeys,
     /// Log format: `text` or `json`.
     pub log_format: String,
     /// Log filter, as tracing's environment filter.
@@ -73,6 +82,18 @@ pub struct JournalKeys {
     pub segment_bytes: u32,
     /// Day files kept.
     pub retain_days: u32,
+}
+
+/// What is kept of the features.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct FeatureKeys {
+    /// Whether they are stored at all.
+    pub store: bool,
+    /// Seconds between the vectors of an instrument.
+    pub every_s: u64,
+    /// Most mebibytes of vectors kept; the oldest go first.
+    pub max_mib: u32,
 }
 
 /// One venue.
@@ -99,6 +120,7 @@ struct Raw {
     execution: RawExecution,
     page: RawPage,
     journal: JournalKeys,
+    features: FeatureKeys,
     log: RawLog,
     venue: Vec<RawVenue>,
 }
@@ -292,6 +314,7 @@ fn resolve(
         return Err(fail("log.format", &cause));
     }
     positive("journal.sync_seconds", raw.journal.sync_seconds, 3_600)?;
+    features_of(raw.features).map_err(named)?;
     Ok(Config {
         name: raw.node.name,
         data_dir: root.join(raw.node.data_dir),
@@ -301,11 +324,31 @@ fn resolve(
         policy,
         listen,
         journal: raw.journal,
+        features: raw.features,
         log_format: raw.log.format,
         log_filter: raw.log.filter,
         venues,
         hash: tickerml_shared::schema::fingerprint(text.as_bytes()).to_string(),
     })
+}
+
+/// Checks the keys of the store of features. An error is the key and what is wrong with it.
+fn features_of(keys: FeatureKeys) -> Result<(), KeyError> {
+    let refused = |key: &str, value: u64, least: u64, most: u64, remedy: &str| {
+        let cause = format!("{value} is not between {least} and {most}; {remedy}");
+        Err((format!("features.{key}"), cause))
+    };
+    let (most_s, most_mib) = (FEATURES_EVERY_S_MAX, FEATURES_MIB_MAX);
+    if !(1..=most_s).contains(&keys.every_s) {
+        let remedy = "write e.g. 5, or store = false to keep none";
+        return refused("every_s", keys.every_s, 1, most_s, remedy);
+    }
+    if !(FEATURES_MIB_MIN..=most_mib).contains(&keys.max_mib) {
+        let remedy = "write e.g. 2048, or store = false to keep none";
+        let (least, most) = (FEATURES_MIB_MIN.into(), most_mib.into());
+        return refused("max_mib", keys.max_mib.into(), least, most, remedy);
+    }
+    Ok(())
 }
 
 /// The instrument table, checked.

@@ -340,6 +340,33 @@ const PAPER: &[Mistake] = &[
     ),
 ];
 
+const FEATURES: &[Mistake] = &[
+    (
+        "every_s = 5 ",
+        "every_s = 0 ",
+        &["features.every_s: 0 is not between 1 and 3600; write e.g. 5, or store = false"],
+    ),
+    (
+        "every_s = 5 ",
+        "every_s = 3601 ",
+        &["features.every_s: 3601 is not between"],
+    ),
+    (
+        "max_mib = 2048",
+        "max_mib = 15",
+        &["features.max_mib: 15 is not between 16 and 1048576; write e.g. 2048, or store = false"],
+    ),
+    (
+        "max_mib = 2048",
+        "max_mib = 1048577",
+        &["features.max_mib: 1048577 is not between"],
+    ),
+    ("max_mib = 2048", "max_mib = -1", &["edge.toml:", "-1"]),
+    ("store = true", "store = \"yes\"", &["edge.toml:", "yes"]),
+    ("store = true", "", &["edge.toml:", "store"]),
+    ("store = true", "keep = true", &["edge.toml:", "keep"]),
+];
+
 /// Loads the shipped configuration with this in place of that.
 fn mistaken(from: &str, to: &str) -> String {
     let error = with((from, to), ("", "")).expect_err(to).to_string();
@@ -375,6 +402,18 @@ fn a_mistake_of_paper_trading_is_named_with_cause_and_remedy() {
             assert!(error.contains(word), "{to}: {word:?} in {error}");
         }
     }
+}
+
+#[test]
+fn a_mistake_of_stored_features_is_named_with_cause_and_remedy() {
+    for (from, to, wanted) in FEATURES {
+        let error = mistaken(from, to);
+        for word in *wanted {
+            assert!(error.contains(word), "{to}: {word:?} in {error}");
+        }
+    }
+    let off = with(("store = true", "store = false"), ("", "")).expect("off");
+    assert!(!off.features.store);
 }
 
 /// Loads the shipped configuration with a file of recorded latencies that holds this.

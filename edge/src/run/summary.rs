@@ -36,6 +36,8 @@ pub struct Summary {
     pub frame_to_features_us: [f64; 2],
     /// Journal: events, compressed bytes, events dropped.
     pub journal: [u64; 3],
+    /// Store of features: vectors, bytes made durable, vectors dropped; `null` where there is none.
+    pub features: Option<[u64; 3]>,
     /// Updates lost because the desk was behind.
     pub overflowed: u64,
     /// Resident memory in bytes.
@@ -85,6 +87,13 @@ impl fmt::Display for Summary {
             f,
             "journal          {journaled} events, {bytes} bytes, {dropped} dropped"
         )?;
+        match self.features {
+            None => writeln!(f, "features         not stored")?,
+            Some([vectors, bytes, dropped]) => writeln!(
+                f,
+                "features         {vectors} vectors, {bytes} bytes, {dropped} dropped"
+            )?,
+        }
         writeln!(f, "overflowed       {}", self.overflowed)?;
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         writeln!(

@@ -1,7 +1,7 @@
 //! Opening a database that may be damaged: first in a child process, under a time limit; a bad
 //! file is set aside and a fresh one made.
 
-use super::{CACHE_BYTES, StoreError, begin, gaps, path_io, state};
+use super::{CACHE_BYTES, StoreError, begin, features, gaps, path_io, state};
 use crate::journal::{stamp, sync_dir};
 use redb::{Builder, Database, ReadableTable, TableDefinition, TableError};
 use std::ffi::OsString;
@@ -79,7 +79,27 @@ pub(super) fn reopen_database(path: &Path) -> Result<Database, StoreError> {
 
 fn check(path: &Path) -> Result<(), StoreError> {
     let mut db = open_database(path)?;
+    if path.file_name().is_some_and(|name| name == features::FILE) {
+        return features::check_features(&db);
+    }
     check_database(&mut db)
+}
+
+/// Opens a file of somebody else's after a check; nothing is set aside.
+pub(super) fn open_probed(path: &Path, probe: &Probe) -> Result<Database, StoreError> {
+    checked(path, probe)?;
+    guarded(|| reopen_database(path))
+}
+
+fn checked(path: &Path, probe: &Probe) -> Result<(), StoreError> {
+    match probe {
+        Probe::Child(exe) => {
+            let mut command = Command::new(exe);
+            command.arg("probe-store").arg(path);
+            probe_child(command, PROBE_LIMIT)
+        }
+        Probe::InProcess => guarded(|| check(path)),
+    }
 }
 
 /// Verifies the checksums of all pages and reads every row of the tables that are ours.
@@ -117,18 +137,8 @@ pub(super) fn open_or_set_aside(
     // A power cut while the file was made leaves it empty, which is as good as none.
     let exists = path.try_exists().map_err(|e| path_io(path, e))?
         && path.metadata().map_err(|e| path_io(path, e))?.len() > 0;
-    if exists {
-        let verdict = match probe {
-            Probe::Child(exe) => {
-                let mut command = Command::new(exe);
-                command.arg("probe-store").arg(path);
-                probe_child(command, PROBE_LIMIT)
-            }
-            Probe::InProcess => guarded(|| check(path)),
-        };
-        if let Err(error) = verdict {
-            set_aside(path, now_ns, error, &mut report)?;
-        }
+    if exists && let Err(error) = checked(path, probe) {
+        set_aside(path, now_ns, error, &mut report)?;
     }
     let open = || -> Result<Database, StoreError> {
         let db = open_database(path)?;
@@ -156,7 +166,7 @@ pub(super) fn open_or_set_aside(
 }
 
 /// Runs it and makes a panic an error: damage shows as either.
-fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let words = panic
             .downcast_ref::<String>()
@@ -234,7 +244,7 @@ fn verdict(status: ExitStatus, words: String) -> Result<(), StoreError> {
 }
 
 /// Renames the file if the error means damage; passes other errors on.
-fn set_aside(
+pub(super) fn set_aside(
     path: &Path,
     now_ns: u64,
     error: StoreError,

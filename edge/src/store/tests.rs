@@ -1,6 +1,7 @@
 //! What the store must survive: kills, power cuts, lying cards, damaged files, a second instance.
 
 mod faults;
+mod features;
 
 use super::probe::{check_database, probe_child};
 use super::*;

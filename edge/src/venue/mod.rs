@@ -7,6 +7,7 @@
 //! * [`session`]: the life of a connection: connect, subscribe, keep alive, rotate, back off.
 //! * [`reader`]: what a dialect calls while it reads one frame; turns wire text into exact numbers.
 //! * [`sync`]: brackets a snapshot and the diffs around it, for every venue that needs it.
+//! * [`history`]: the venues' own bars.
 //! * one file per venue: what its frames look like, and nothing else.
 //!
 //! JSON exists only under this folder, the status page and the command line.
@@ -14,6 +15,7 @@
 pub mod binance;
 pub mod coinbase;
 pub mod dialect;
+pub mod history;
 pub mod kraken;
 pub mod kraken_futures;
 mod kraken_v1;
@@ -28,6 +30,7 @@ mod wire;
 mod tests;
 
 use tickerml_shared::event::Update;
+use tickerml_shared::features::bars::Timeframe;
 use tickerml_shared::instrument::Venue;
 
 /// Where a venue is reached. Simulated venues differ from real ones in this alone.
@@ -36,7 +39,7 @@ pub struct Endpoint {
     /// Root of its WebSocket addresses, without a trailing slash (`wss://stream.binance.com:9443`).
     pub ws: String,
     /// Root of its REST addresses, without a trailing slash (`https://api.binance.com`); empty for
-    /// venues that need none.
+    /// venues that need none, which then are not asked for their history.
     pub rest: String,
 }
 
@@ -47,12 +50,18 @@ pub fn public_endpoint(venue: Venue) -> Endpoint {
         Venue::Binance => ("wss://stream.binance.com:9443", "https://api.binance.com"),
         Venue::BinanceUs => ("wss://stream.binance.us:9443", "https://api.binance.us"),
         Venue::BinanceUsdm => ("wss://fstream.binance.com", "https://fapi.binance.com"),
-        Venue::Coinbase => ("wss://ws-feed.exchange.coinbase.com", ""),
-        Venue::CoinbaseAdvanced => ("wss://advanced-trade-ws.coinbase.com", ""),
-        Venue::Kraken => ("wss://ws.kraken.com/v2", ""),
+        Venue::Coinbase => (
+            "wss://ws-feed.exchange.coinbase.com",
+            "https://api.exchange.coinbase.com",
+        ),
+        Venue::CoinbaseAdvanced => (
+            "wss://advanced-trade-ws.coinbase.com",
+            "https://api.coinbase.com",
+        ),
+        Venue::Kraken => ("wss://ws.kraken.com/v2", "https://api.kraken.com"),
         Venue::KrakenFutures => ("wss://futures.kraken.com/ws/v1", ""),
         Venue::Kucoin => ("", "https://api.kucoin.com"),
-        Venue::KucoinUta => ("wss://x-push-spot.kucoin.com", ""),
+        Venue::KucoinUta => ("wss://x-push-spot.kucoin.com", "https://api.kucoin.com"),
         Venue::KucoinFutures => ("", "https://api-futures.kucoin.com"),
     };
     Endpoint {
@@ -68,6 +77,8 @@ pub enum Purpose {
     Snapshot(usize),
     /// A connection token (KuCoin).
     Token,
+    /// The venue's bars of the instrument at this place.
+    History(usize, Timeframe),
 }
 
 /// What a session wants done. The caller does it and says how it went.

@@ -5,8 +5,8 @@
 //! therefore says only what a frame *means*; it never keeps a book, a number or a queue of its own.
 
 use tickerml_shared::event::{
-    Body, Checksum, Depth, DepthKind, Funding, Gap, GapReason, LEVELS_PER_PART, Level, Side, Touch,
-    Trade, Update,
+    Body, Candle, Checksum, Depth, DepthKind, Funding, Gap, GapReason, LEVELS_PER_PART, Level,
+    Side, Touch, Trade, Update,
 };
 use tickerml_shared::instrument::{Instrument, InstrumentId, MAX_INSTRUMENTS, Venue};
 use tickerml_shared::num::NumError;
@@ -305,6 +305,11 @@ impl Reader {
     /// A perpetual's mark price and funding.
     pub fn funding(&mut self, place: usize, venue_time: Time, funding: Funding) {
         self.push(place, venue_time, Body::Funding(funding));
+    }
+
+    /// A bar of the venue's own history.
+    pub fn candle(&mut self, place: usize, candle: Candle) {
+        self.push(place, Time::UNKNOWN, Body::Candle(candle));
     }
 
     fn push(&mut self, place: usize, venue_time: Time, body: Body) {

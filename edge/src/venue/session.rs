@@ -20,13 +20,14 @@
 use std::collections::VecDeque;
 
 use tickerml_shared::event::{Gap, GapReason, Update};
-use tickerml_shared::instrument::{Instrument, InstrumentId, Venue};
+use tickerml_shared::features::bars::Timeframe;
+use tickerml_shared::instrument::{Instrument, InstrumentId, MAX_INSTRUMENTS, Venue};
 use tickerml_shared::rand::Rng;
 use tickerml_shared::time::{MILLIS, MINUTES, SECONDS, Time};
 
 use super::dialect::{Dialect, Limits};
 use super::reader::Reader;
-use super::{Cue, Endpoint, Purpose, Reply, Transmit};
+use super::{Cue, Endpoint, Purpose, Reply, Transmit, history};
 
 /// Updates that may wait to be taken. A part of a depth message is about 600 bytes.
 pub const MAX_PENDING: usize = 8192;
@@ -58,6 +59,12 @@ const ROTATION_JITTER: u64 = 20 * MINUTES;
 const DEFAULT_PAUSE: u64 = MINUTES;
 /// No pause that a venue asks for is taken to be longer.
 const MAX_PAUSE: u64 = 24 * 60 * MINUTES;
+/// Histories that may wait to be asked for: every timeframe of every instrument.
+const MAX_HISTORIES: usize = MAX_INSTRUMENTS * Timeframe::ALL.len();
+/// Histories are asked for one at a time, so long apart: well below what any venue allows.
+const HISTORY_EVERY: u64 = SECONDS;
+/// An answer with history must come within this time.
+const HISTORY_TIMEOUT: u64 = 20 * SECONDS;
 /// Refusals kept for the status.
 const MAX_REFUSED: usize = 8;
 /// Characters kept of an error's or a refusal's text.
@@ -207,6 +214,10 @@ pub struct Session {
     /// By place.
     refreshes: Vec<Refresh>,
     bucket: Bucket,
+    /// Histories to be asked for, by place; at most [`MAX_HISTORIES`].
+    histories: VecDeque<(usize, Timeframe)>,
+    /// When the next one may be.
+    next_history: Time,
     rng: Rng,
     /// Failures in a row.
     failures: u32,
@@ -269,6 +280,8 @@ impl Session {
             phase,
             refreshes,
             bucket: Bucket::new(&limits),
+            histories: VecDeque::new(),
+            next_history: Time::UNKNOWN,
             rng: Rng::new(seed, (venue as u64) << 2 | channel as u64),
             failures: 0,
             connected_once: false,
@@ -348,6 +361,9 @@ impl Session {
             return next;
         }
         sooner(open.keepalive, "keepalive");
+        if !self.histories.is_empty() {
+            sooner(self.next_history, "history");
+        }
         if !self.has_books() {
             return next;
         }
@@ -433,6 +449,7 @@ impl Session {
         match purpose {
             Purpose::Token => self.take_token(now, reply),
             Purpose::Snapshot(place) => self.take_snapshot(now, place, reply),
+            Purpose::History(place, timeframe) => self.take_history(now, place, timeframe, reply),
         }
         self.settle(now);
     }
@@ -474,6 +491,20 @@ impl Session {
             self.reader.await_snapshot(place);
             self.settle(now);
         }
+    }
+
+    /// The engine wants the venue's bars. What the venue does not have, or what does not fit, is not
+    /// asked for: the engine asks again.
+    pub fn history(&mut self, now: Time, instrument: InstrumentId, timeframe: Timeframe) {
+        let listings = self.reader.listings();
+        let Some(place) = listings.iter().position(|l| l.id == instrument) else {
+            return;
+        };
+        let wanted = (place, timeframe);
+        if self.histories.len() < MAX_HISTORIES && !self.histories.contains(&wanted) {
+            self.histories.push_back(wanted);
+        }
+        self.settle(now);
     }
 
     /// Updates taken from here could not be delivered: every book is lost. The gaps that say so are
@@ -712,6 +743,55 @@ impl Session {
         }
     }
 
+    fn ask_history(&mut self, now: Time) {
+        if now < self.next_history {
+            return;
+        }
+        let Some((place, timeframe)) = self.histories.pop_front() else {
+            return;
+        };
+        let instrument = &self.reader.listings()[place].instrument;
+        if let Some(url) = history::request(instrument, &self.endpoint, timeframe, now) {
+            // The answer brings the time of the next one forward.
+            self.next_history = now.plus(HISTORY_TIMEOUT);
+            self.transmit(Transmit::Request {
+                purpose: Purpose::History(place, timeframe),
+                post: false,
+                url,
+            });
+        }
+    }
+
+    fn take_history(
+        &mut self,
+        now: Time,
+        place: usize,
+        timeframe: Timeframe,
+        reply: Result<Reply<'_>, String>,
+    ) {
+        self.next_history = now.plus(HISTORY_EVERY);
+        match reply {
+            Ok(reply) if is_success(reply.status) => {
+                let instrument = &self.reader.listings()[place].instrument;
+                match history::read(instrument, timeframe, reply.body, now) {
+                    Ok(candles) => {
+                        for candle in candles {
+                            self.reader.candle(place, candle);
+                        }
+                    }
+                    Err(error) => self.parse_error(&error.cause),
+                }
+            }
+            Ok(reply) => {
+                self.refused(&describe(&reply));
+                if let Some(pause) = pause(&reply) {
+                    self.next_history = now.plus(pause);
+                }
+            }
+            Err(why) => self.status.last_error = Some(clip(&why)),
+        }
+    }
+
     /// After everything that was handled: sees which books are lost or back, asks for what may be
     /// asked for now, and bounds what waits.
     fn settle(&mut self, now: Time) {
@@ -730,6 +810,7 @@ impl Session {
         }
         if is_open {
             self.ask(now);
+            self.ask_history(now);
         }
         self.show_state();
     }

@@ -386,6 +386,15 @@ fn system(dice: &mut Dice, uptime_ns: u64, tick: u64) -> System {
             dropped: 0,
             suspended: None,
         },
+        features: Some(FeatureStore {
+            vectors: 1_104_380 + tick * 16 / 10,
+            bytes: 690_241_536 + tick * 1_024,
+            dropped: 0,
+            deleted_blocks: 0,
+            oldest_ns: Some(NOON - 16 * 86_400 * SECOND),
+            newest_ns: Some(NOON + tick * SECOND),
+            suspended: None,
+        }),
         channels: [
             ("frames → desk", 4096),
             ("desk → journal", 1024),

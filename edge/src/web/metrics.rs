@@ -570,6 +570,46 @@ fn books(m: &mut Families, s: &Snapshot) {
     }
 }
 
+fn feature_store(m: &mut Families, s: &Snapshot) {
+    let f = s.system.features.as_ref();
+    let seconds = |at: Option<u64>| at.map(|at| at as f64 / NS);
+    m.counter(
+        "tickerml_feature_store_vectors_total",
+        "Vectors of features committed to their store.",
+    )
+    .one(f.map(|f| f.vectors as f64));
+    m.counter(
+        "tickerml_feature_store_written_bytes_total",
+        "Bytes of feature blocks made durable.",
+    )
+    .one(f.map(|f| f.bytes as f64));
+    m.counter(
+        "tickerml_feature_store_dropped_vectors_total",
+        "Vectors of features that were dropped.",
+    )
+    .one(f.map(|f| f.dropped as f64));
+    m.counter(
+        "tickerml_feature_store_deleted_blocks_total",
+        "Blocks of features deleted to stay within features.max_mib.",
+    )
+    .one(f.map(|f| f.deleted_blocks as f64));
+    m.gauge(
+        "tickerml_feature_store_oldest_timestamp_seconds",
+        "Unix time of the oldest vector of features in their store.",
+    )
+    .one(f.and_then(|f| seconds(f.oldest_ns)));
+    m.gauge(
+        "tickerml_feature_store_newest_timestamp_seconds",
+        "Unix time of the newest vector of features committed.",
+    )
+    .one(f.and_then(|f| seconds(f.newest_ns)));
+    m.gauge(
+        "tickerml_feature_store_suspended",
+        "1 when storing features is suspended.",
+    )
+    .one(f.and_then(|f| flag(f.suspended.is_some())));
+}
+
 fn system(m: &mut Families, s: &Snapshot) {
     let y = &s.system;
     let number = |v: Option<u64>| v.map(|v| v as f64);
@@ -612,6 +652,7 @@ fn system(m: &mut Families, s: &Snapshot) {
         "1 when writing the journal is suspended.",
     )
     .one(flag(y.journal.suspended.is_some()));
+    feature_store(m, s);
     m.gauge(
         "tickerml_channel_depth",
         "Messages waiting in a bounded channel.",

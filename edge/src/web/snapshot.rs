@@ -484,6 +484,8 @@ pub struct System {
     pub disk_written_bytes_per_day: Option<u64>,
     /// The journal.
     pub journal: Journal,
+    /// The store of features, where there is one.
+    pub features: Option<FeatureStore>,
     /// Bounded channels, in the order events travel.
     pub channels: Vec<Channel>,
     /// Median time from frame to features, in microseconds.
@@ -506,6 +508,25 @@ pub struct Journal {
     /// Events dropped since start.
     pub dropped: u64,
     /// Why writing is suspended, where it is.
+    pub suspended: Option<String>,
+}
+
+/// The store of features' counters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FeatureStore {
+    /// Vectors committed since start.
+    pub vectors: u64,
+    /// Bytes made durable since start.
+    pub bytes: u64,
+    /// Vectors dropped since start.
+    pub dropped: u64,
+    /// Blocks deleted since start to stay within the bound.
+    pub deleted_blocks: u64,
+    /// Time of the oldest vector in the file, unix nanoseconds.
+    pub oldest_ns: Option<u64>,
+    /// Time of the newest vector committed since start, unix nanoseconds.
+    pub newest_ns: Option<u64>,
+    /// Why storing is suspended, where it is.
     pub suspended: Option<String>,
 }
 

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::action::Action;
 use crate::book::{Book, State as BookState};
 use crate::event::{Body, Funding, Gap, Side, Update};
-use crate::features::cross::Cross;
+use crate::features::bars::Timeframe;
+use crate::features::cross::{Cross, Newest, Own};
+use crate::features::funding::Announced;
 use crate::features::{Features, Table, Vector, View};
 use crate::instrument::{Instrument, InstrumentId};
 use crate::num::{Cash, Price, notional};
@@ -21,6 +23,13 @@ use crate::window::{Step, Window};
 
 /// A book that was dark for so long is replaced by one made of bars, for orders that must close.
 pub(super) const DARK_NS: u64 = 60 * SECONDS;
+/// How long after a timeframe is found without bars the venue is asked for its own: it needs a moment
+/// to state the bar that has just closed.
+const HISTORY_AFTER_NS: u64 = 5 * SECONDS;
+/// It is asked again after the timeframe's length, but not sooner than this, in seconds,
+const HISTORY_LEAST_S: u64 = 60;
+/// nor later than this.
+const HISTORY_MOST_S: u64 = 3_600;
 /// Levels that count as near the touch.
 pub(super) const NEAR_LEVELS: usize = 10;
 
@@ -57,6 +66,8 @@ pub struct Cell {
     synthetic: Option<Synthetic>,
     /// Which cross-venue group it belongs to.
     pub(super) cross: Option<usize>,
+    /// By timeframe, when the venue's bars are asked for next; unknown while there are bars.
+    next_history: [Time; Timeframe::ALL.len()],
 }
 
 impl Cell {
@@ -82,6 +93,7 @@ impl Cell {
             trades: 0,
             venue_time: Time::UNKNOWN,
             cross,
+            next_history: [Time::UNKNOWN; Timeframe::ALL.len()],
         }
     }
 
@@ -182,6 +194,10 @@ impl Cell {
         cross: Option<&mut Cross>,
         at: Time,
     ) -> Option<Gap> {
+        if matches!(update.body, Body::Candle(_)) {
+            self.features.update(update, &self.book, instrument, at);
+            return None;
+        }
         let found = match &update.body {
             Body::Depth(depth) => self.book.depth(depth, instrument, at),
             Body::Touch(touch) => self.book.touch(touch, at),
@@ -198,6 +214,7 @@ impl Cell {
                 self.schedule.update(funding, at);
                 None
             }
+            Body::Candle(_) => None,
         };
         self.interrupted |= found.is_some() || matches!(update.body, Body::Gap(_));
         self.venue_time = self.venue_time.max(update.venue_time);
@@ -217,9 +234,37 @@ impl Cell {
         if let Some(cross) = cross
             && !self.book.is_partial()
         {
-            cross.mid(id, self.book.double_mid(), instrument);
+            let newest = Newest {
+                book: &self.book,
+                received: self.received,
+                lag_ns: self.lag_ns,
+                at,
+            };
+            cross.hear(id, &newest, instrument);
         }
         found
+    }
+
+    /// The timeframe whose bars should be asked of the venue now: one that has none, neither from
+    /// listening nor from an earlier answer.
+    pub(super) fn wants_history(&mut self, at: Time) -> Option<Timeframe> {
+        if !self.book.is_live() {
+            return None;
+        }
+        // Seconds are soon listened to, and no venue has them.
+        for timeframe in &Timeframe::ALL[1..] {
+            let next = &mut self.next_history[*timeframe as usize];
+            if !self.features.bars().is_empty(*timeframe) {
+                *next = Time::UNKNOWN;
+            } else if !next.is_known() {
+                *next = at.plus(HISTORY_AFTER_NS);
+            } else if at >= *next {
+                let again = timeframe.seconds().clamp(HISTORY_LEAST_S, HISTORY_MOST_S);
+                *next = at.plus(again * SECONDS);
+                return Some(*timeframe);
+            }
+        }
+        None
     }
 
     /// Closes the seconds and bars that are over.
@@ -260,8 +305,15 @@ impl Cell {
         let view = View {
             top: features.top()?,
             instrument,
-            cross,
-            funding: self.funding.as_ref(),
+            cross: cross.map(|cross| Own {
+                cross,
+                id: self.window.instrument,
+            }),
+            funding: self.funding.as_ref().map(|newest| Announced {
+                newest,
+                interval_s: self.schedule.interval_s(),
+                settled_rate: self.schedule.settled_rate(),
+            }),
             received: self.received,
             lag_ns: self.lag_ns,
             at,

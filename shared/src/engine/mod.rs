@@ -8,6 +8,7 @@
 mod cell;
 mod pulse;
 mod trading;
+mod watch;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -18,11 +19,14 @@ use sha2::{Digest as _, Sha256};
 
 pub use cell::Cell;
 
+use crate::arbitrage::{self, Monitor};
 use crate::attribution::Attribution;
 use crate::event::{Body, Decision, Event, Gap, Health, Record, Side, Trade, Update};
 use crate::execution::Tactic;
 use crate::features::Table;
+use crate::features::bars::Timeframe;
 use crate::features::cross::Cross;
+use crate::funding_watch::{self, Watch};
 use crate::instrument::{Instrument, InstrumentId, MAX_INSTRUMENTS, Venue};
 use crate::ledger::Ledger;
 use crate::num::Cash;
@@ -46,9 +50,10 @@ use crate::trajectory::MarketStep;
 use crate::window::Window;
 
 /// Outputs that one record can give rise to: a pulse asks, steps, restricts, settles and closes, each
-/// at most once or twice per instrument. The queue is drained after every record, so its overflow
-/// would be a defect.
-const MAX_OUTPUTS: usize = 8 * MAX_INSTRUMENTS;
+/// at most once or twice per instrument; every opportunity of arbitrage that is kept may end or be
+/// tried out, and as many may begin. The queue is drained after every record, so its overflow would be
+/// a defect.
+const MAX_OUTPUTS: usize = 8 * MAX_INSTRUMENTS + 3 * arbitrage::MAX_OPEN + arbitrage::CLOSED_KEPT;
 
 /// Everything that makes two engines the same, apart from the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,12 +140,24 @@ pub enum Output {
         /// What was found.
         gap: Gap,
     },
+    /// Features look back further than we have listened: the venue's own bars are wanted, as
+    /// [`Body::Candle`].
+    History {
+        /// Whose.
+        instrument: InstrumentId,
+        /// Of what length.
+        timeframe: Timeframe,
+    },
     /// A market step for the trainer.
     Step(MarketStep),
     /// Funding settlements passed unseen.
     Missed(Missed),
     /// Where the price went after a resting order was hit.
     Toxic(toxicity::Mark),
+    /// An opportunity of arbitrage opened, closed, or was tried out.
+    Arbitrage(arbitrage::News),
+    /// A funding rate became more, or less, alarming.
+    Funding(funding_watch::Alert),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -161,6 +178,8 @@ struct State {
     /// What was traded at each venue, for its fee schedule.
     volumes: Volumes,
     toxicity: Box<Toxicity>,
+    arbitrage: Monitor,
+    funding: Watch,
 }
 
 impl State {
@@ -249,6 +268,8 @@ impl Engine {
             paper: paper::Venue::new(setup.seed),
             volumes: Volumes::default(),
             toxicity: Box::default(),
+            arbitrage: Monitor::new(&setup.instruments),
+            funding: Watch::new(setup.instruments.len()),
             crosses: crosses.into_iter().map(|(_, cross)| cross).collect(),
         };
         Self::of(setup, state)
@@ -371,10 +392,14 @@ impl Engine {
         // What was on its way when the last process ended met no book.
         if record.event != Event::Start {
             self.arrive(at);
+            self.try_out(at);
         }
         match &record.event {
             Event::Start => self.start(),
-            Event::Market(update) => self.market(update, at),
+            Event::Market(update) => {
+                self.market(update, at);
+                self.watch(update, at);
+            }
             Event::Pulse => self.pulse(seq, at),
             Event::Decision(decision) => self.decide(seq, at, decision),
             Event::Report(report) => self.settle(report, at),
@@ -423,6 +448,7 @@ impl Engine {
     fn start(&mut self) {
         self.state.paper.restart();
         self.state.tracker.restart();
+        self.forget_opportunities();
     }
 
     fn health(&mut self, health: &Health) {
@@ -617,14 +643,18 @@ impl Engine {
 
     /// What [`Engine::table`] will say at a later instant, if nothing happens until then. Seconds and
     /// bars are closed in a copy, as a pulse closes them, so that whoever looks changes nothing; the
-    /// copy costs memory and time, which reports have.
+    /// copy costs memory and time, which reports have. What pulses estimate besides (who leads among
+    /// venues) stays as the last one left it.
     #[must_use]
     pub fn table_at(&self, instrument: InstrumentId, at: Time) -> Option<Table> {
         let index = instrument.index();
         let cell = self.state.cells.get(index)?;
-        let cross = cell.cross.map(|group| &self.state.crosses[group]);
+        let mut cross = cell.cross.map(|group| self.state.crosses[group].clone());
         let at = at.max(self.state.now);
-        cell.table_at(&self.setup.instruments[index], cross, at)
+        if let Some(cross) = &mut cross {
+            cross.advance(at);
+        }
+        cell.table_at(&self.setup.instruments[index], cross.as_ref(), at)
     }
 
     /// What is known of each instrument, by id.
@@ -724,10 +754,10 @@ fn crosses(instruments: &[Instrument]) -> Vec<(heapless::String<12>, Cross)> {
     for (index, instrument) in (0_u16..).zip(instruments) {
         let id = InstrumentId(index);
         if let Some((_, cross)) = groups.iter_mut().find(|(base, _)| *base == instrument.base) {
-            cross.list(id);
+            cross.list(id, instrument);
         } else {
             let mut cross = Cross::default();
-            cross.list(id);
+            cross.list(id, instrument);
             groups.push((instrument.base.clone(), cross));
         }
     }

@@ -18,12 +18,25 @@ impl Engine {
         for (cell, instrument) in self.state.cells.iter_mut().zip(&self.setup.instruments) {
             cell.advance(instrument, at);
         }
+        for cross in &mut self.state.crosses {
+            cross.advance(at);
+            cross.estimate(at);
+        }
         for index in 0..self.state.cells.len() {
             self.step(id_of(index), seq, at);
+        }
+        for index in 0..self.state.cells.len() {
+            if let Some(timeframe) = self.state.cells[index].wants_history(at) {
+                self.emit(Output::History {
+                    instrument: id_of(index),
+                    timeframe,
+                });
+            }
         }
         self.state.toxicity.advance(at);
         self.state.tracker.advance(at);
         self.observe(at);
+        self.recompare(at);
         self.tend(at);
         let held = self.holdings();
         let acts = self.state.risk.pulse(&self.account(&held, at));

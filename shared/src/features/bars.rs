@@ -217,6 +217,13 @@ rows! {
     }
 }
 
+/// Why a bar of history is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Placeholder.
+    LookAhead,
+}
+
 /// The bars of one instrument.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bars {
@@ -250,6 +257,27 @@ impl Bars {
 
     /// Observation was interrupted.
     pub fn interrupt(&mut self, _at: Time) {}
+
+    /// Whether a timeframe has no bars.
+    #[must_use]
+    pub const fn is_empty(&self, _timeframe: Timeframe) -> bool {
+        true
+    }
+
+    /// One closed bar of the venue's own history.
+    ///
+    /// # Errors
+    /// [`Refused`] when it does not fit.
+    pub const fn history(
+        &mut self,
+        _timeframe: Timeframe,
+        _start_s: u64,
+        _bar: &Bar,
+        _anew: bool,
+        _at: Time,
+    ) -> Result<(), Refused> {
+        Ok(())
+    }
 
     /// Features of bars by activity, at `view.at`.
     #[must_use]

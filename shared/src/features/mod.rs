@@ -18,9 +18,13 @@ pub mod funding;
 pub mod impact;
 pub mod indicators;
 pub mod intensity;
+pub mod leadlag;
 pub mod liquidity;
+pub mod microprice;
 pub mod orderflow;
 pub mod regime;
+pub mod rolling;
+pub mod samples;
 pub mod second;
 pub mod table;
 pub mod toxicity;
@@ -32,12 +36,12 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::book::Book;
-use crate::event::{Body, Funding, Update};
+use crate::event::{Body, Candle, Update};
 use crate::instrument::Instrument;
+use crate::num::{Price, Qty, pow10};
 use crate::time::{SECONDS, Time};
-use bars::{Bars, Timeframe};
+use bars::{Bar, Bars, Timeframe};
 use book::Top;
-use cross::Cross;
 use second::{Clock, Second, Step};
 pub use table::{Row, Unit, Values};
 
@@ -353,9 +357,9 @@ pub struct View<'a> {
     /// The instrument.
     pub instrument: &'a Instrument,
     /// The other venues of the same asset; `None` for an instrument without asset.
-    pub cross: Option<&'a Cross>,
+    pub cross: Option<cross::Own<'a>>,
     /// The newest funding, of a perpetual.
-    pub funding: Option<&'a Funding>,
+    pub funding: Option<funding::Announced<'a>>,
     /// When the newest market event left the socket.
     pub received: Time,
     /// From the venue's stamp of that event to then; 0 where the venue gives none.
@@ -415,22 +419,46 @@ impl Features {
     /// Takes a market event, after the book took it. A late trade still counts: it happened.
     pub fn update(&mut self, update: &Update, book: &Book, instrument: &Instrument, at: Time) {
         self.advance(instrument, at);
+        // What the venue tells of the past is nothing heard of the market now.
+        if let Body::Candle(candle) = &update.body {
+            self.candle(candle, instrument, at);
+            return;
+        }
         if self.clock.hear(at) {
             self.lose(at);
         }
         match &update.body {
             Body::Trade(trade) => {
                 self.clock.trade(trade);
-                self.flow.trade(trade, at);
+                self.flow.trade(trade, self.top.as_ref(), at);
                 self.intensity.trade(trade, at);
                 self.liquidity.trade(trade, self.top.as_ref(), at);
-                self.impact.trade(trade, self.top.as_ref(), at);
+                self.impact.trade(trade);
                 self.bars.trade(trade, instrument, at);
             }
             Body::Gap(_) => self.lose(at),
             Body::Depth(_) | Body::Touch(_) => self.look(book, at),
-            Body::Funding(_) => {}
+            Body::Funding(_) | Body::Candle(_) => {}
         }
+    }
+
+    /// A bar that does not follow, or is not over, is left alone: the timeframe stays as it was.
+    fn candle(&mut self, candle: &Candle, instrument: &Instrument, at: Time) {
+        let price = |price: Price| price.0 as f64 / pow10(instrument.price_scale) as f64;
+        let qty = |qty: Qty| qty.0 as f64 / pow10(instrument.qty_scale) as f64;
+        let bar = Bar {
+            open: price(candle.open),
+            high: price(candle.high),
+            low: price(candle.low),
+            close: price(candle.close),
+            volume: qty(candle.volume),
+            value: price(candle.vwap) * qty(candle.volume),
+            bought: qty(candle.bought),
+        };
+        let start_s = candle.start.0 / SECONDS;
+        let _ = self
+            .bars
+            .history(candle.timeframe, start_s, &bar, candle.first, at);
     }
 
     /// The book may have changed. Between the parts of a message it says nothing, and what was known
@@ -490,10 +518,11 @@ impl Features {
     fn second(&mut self, second: &Second, instrument: &Instrument) {
         self.order_flow.second(second);
         self.liquidity.second(second, self.top.as_ref());
+        self.flow.second(second);
         self.toxicity.second(second);
-        self.impact.second(second, instrument);
+        self.impact.second(second);
         self.volatility.second(second);
-        self.regime.second(second);
+        self.regime.second(second, &self.volatility);
         self.bars.second(second, instrument);
     }
 

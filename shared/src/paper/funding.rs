@@ -150,6 +150,12 @@ impl Schedule {
         (self.interval_s > 0).then_some(self.interval_s)
     }
 
+    /// The rate of the newest interval that has settled, in units of `10^-12`.
+    #[must_use]
+    pub fn settled_rate(&self) -> Option<i64> {
+        self.ended.map(|interval| interval.rate)
+    }
+
     /// Takes an announcement. One without a rate or a settlement time, or of an interval that is
     /// over, says nothing: the rate in force is the last one that came before the settlement.
     pub fn update(&mut self, funding: &Funding, at: Time) {

@@ -6,11 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::instrument::Venue;
 use crate::rand::Rng;
+use crate::time::Time;
 
 /// Round trips kept per venue.
 pub const ROUND_TRIPS: usize = 256;
 /// Round trips that must have been measured before they replace the prior.
 pub const ROUND_TRIPS_NEEDED: usize = 16;
+
+/// Of the measured round trips, so many in a hundred are no longer than the bound.
+pub const BOUND_PERCENT: usize = 90;
 
 /// How latencies are made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +118,20 @@ impl RoundTrips {
     }
 }
 
+/// Half of a round trip that [`BOUND_PERCENT`] of those measured do not exceed; the longest of the prior
+/// before enough were measured.
+fn one_way_bound(trips: &[u64], longest: u64) -> u64 {
+    if trips.len() < ROUND_TRIPS_NEEDED {
+        return longest;
+    }
+    let mut sorted = [0; ROUND_TRIPS];
+    let sorted = &mut sorted[..trips.len().min(ROUND_TRIPS)];
+    sorted.copy_from_slice(&trips[..sorted.len()]);
+    let place = (sorted.len() * BOUND_PERCENT).div_ceil(100) - 1;
+    let (_, bound, _) = sorted.select_nth_unstable(place);
+    *bound / 2
+}
+
 /// Where an instrument stands in the recorded rows: times only grow, so the rows before are over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Cursor {
@@ -146,6 +164,35 @@ impl Latency {
                     .one_way(venue, *entry_ns, &mut sampler.rng)
             }
             Self::Recorded(rows) => recorded_entry(rows, now, &mut cursor.entry),
+        }
+    }
+
+    /// What a request sent now takes to the venue, as a bound without chance; `None` where the venue
+    /// refuses it.
+    #[must_use]
+    pub fn entry_bound(&self, now: Time, venue: Venue, round_trips: &RoundTrips) -> Option<u64> {
+        match self {
+            Self::Constant { entry_ns, .. } => u64::try_from(*entry_ns).ok(),
+            Self::Measured { entry_ns, .. } => {
+                Some(one_way_bound(round_trips.of(venue), entry_ns.1))
+            }
+            Self::Recorded(rows) => {
+                let now = i64::try_from(now.0).unwrap_or(i64::MAX);
+                let mut place = rows.partition_point(|row| row.request <= now);
+                place = place.saturating_sub(1);
+                u64::try_from(recorded_entry(rows, now, &mut place)).ok()
+            }
+        }
+    }
+
+    /// How old what is seen of the venue's book is, as a bound without chance.
+    #[must_use]
+    pub fn feed_bound(&self, venue: Venue, round_trips: &RoundTrips) -> u64 {
+        match self {
+            Self::Measured { response_ns, .. } => {
+                one_way_bound(round_trips.of(venue), response_ns.1)
+            }
+            Self::Constant { .. } | Self::Recorded(_) => 0,
         }
     }
 

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use super::consumption::Consumption;
 use super::depth::Depth;
 use super::queue::base_units;
@@ -66,7 +68,7 @@ pub fn fee(notional: Cash, ppm: i32) -> Cash {
 }
 
 /// A sum of price times quantity as money, rounded to nearest once.
-fn money(sum: i128, instrument: &Instrument) -> Cash {
+pub(crate) fn money(sum: i128, instrument: &Instrument) -> Cash {
     let scale =
         i32::from(instrument.price_scale) + i32::from(instrument.qty_scale) - i32::from(CASH_SCALE);
     let factor = 10_i128.pow(scale.unsigned_abs());
@@ -130,6 +132,64 @@ pub(super) fn take(
     }
     taking.cost = money(sum, market.instrument);
     Some(taking)
+}
+
+/// What an order would get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quoted {
+    /// How much.
+    pub qty: Qty,
+    /// What it pays or gets, with the surcharge for its impact, without its fee.
+    pub notional: Cash,
+    /// Its fee.
+    pub fee: Cash,
+}
+
+impl Quoted {
+    /// Nothing.
+    pub const NOTHING: Self = Self {
+        qty: Qty(0),
+        notional: Cash::ZERO,
+        fee: Cash::ZERO,
+    };
+}
+
+/// What an order that takes at once or not at all would get of a market of which nothing of ours was
+/// taken, no worse than its limit. Nothing changes.
+#[must_use]
+pub fn quoted(side: Side, qty: Qty, limit: Price, market: &Market<'_>, at: Time) -> Quoted {
+    let untouched = Consumption::default();
+    let taking = take(side, qty, Some(limit), market, &untouched, at);
+    let Some(taking) = taking.filter(|taking| taking.qty.0 > 0) else {
+        return Quoted::NOTHING;
+    };
+    let surcharge = surcharge(side, taking.qty, taking.cost, taking.touch, market);
+    let notional = match side {
+        Side::Buy => taking.cost + surcharge,
+        Side::Sell => (taking.cost - surcharge).max(Cash::ZERO),
+    };
+    let fee = if market.terms.rules.fees {
+        fee(notional, market.terms.taker_fee_ppm)
+    } else {
+        Cash::ZERO
+    };
+    Quoted {
+        qty: taking.qty,
+        notional,
+        fee,
+    }
+}
+
+/// What a taking order pays on top of its levels.
+fn surcharge(side: Side, qty: Qty, cost: Cash, touch: Price, market: &Market<'_>) -> Cash {
+    let instrument = market.instrument;
+    let at_touch = notional(touch, qty, instrument.price_scale, instrument.qty_scale);
+    let walked = match side {
+        Side::Buy => cost - at_touch,
+        Side::Sell => at_touch - cost,
+    };
+    let surcharge = market.impact.amount(side, qty, touch, walked, instrument);
+    surcharge.max(Cash::ZERO)
 }
 
 /// Remembers that an order took so much of the levels.
@@ -359,21 +419,7 @@ impl Execution<'_> {
     }
 
     fn surcharge(&self, market: &Market<'_>) -> Cash {
-        let instrument = market.instrument;
-        let (price_scale, qty_scale) = (instrument.price_scale, instrument.qty_scale);
-        let touch = notional(self.touch, self.qty, price_scale, qty_scale);
-        let walked = match self.order.side {
-            Side::Buy => self.cost - touch,
-            Side::Sell => touch - self.cost,
-        };
-        let surcharge = market.impact.amount(
-            self.order.side,
-            self.qty,
-            self.touch,
-            walked,
-            market.instrument,
-        );
-        surcharge.max(Cash::ZERO)
+        surcharge(self.order.side, self.qty, self.cost, self.touch, market)
     }
 }
 

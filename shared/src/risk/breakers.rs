@@ -8,7 +8,7 @@ use super::correlation::RETURN_ONE;
 use super::gate::{Observation, SECOND};
 use super::limits::Limits;
 use super::state::{Cause, Level};
-use crate::event::RATE_SCALE;
+use crate::funding_watch::size_bps;
 use crate::num::{BPS, Cash, Price, saturate};
 use crate::time::{MILLIS, MINUTES, SECONDS, Time};
 
@@ -88,10 +88,8 @@ pub(super) struct Rate {
 impl Rate {
     /// From a fraction in units of `10^-12`.
     pub(super) fn new(rate: i64, settles: Time) -> Self {
-        const PER_BPS: u64 = 10_u64.pow(RATE_SCALE as u32) / BPS.unsigned_abs();
-        let bps = rate.unsigned_abs().div_ceil(PER_BPS);
         Self {
-            bps: bps.cast_signed(),
+            bps: size_bps(rate),
             settles,
         }
     }

@@ -353,6 +353,12 @@ impl Gate {
         self.venues[venue as usize] = *health;
     }
 
+    /// How a venue's connections were last said to do.
+    #[must_use]
+    pub fn venue_health(&self, venue: Venue) -> &Health {
+        &self.venues[venue as usize]
+    }
+
     /// A position was closed or reduced with this profit after fees.
     pub fn closed(&mut self, realised: Cash) {
         self.record.add(realised);

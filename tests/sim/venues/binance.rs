@@ -370,6 +370,7 @@ impl Dialect for Binance {
                 )
             }
             "/api/v3/exchangeInfo" => HttpReply::json(200, exchange_info(query, cx)),
+            "/api/v3/klines" => klines(query, limit, cx),
             _ => HttpReply::json(404, r#"{"code":-1000,"msg":"Not found"}"#),
         }
     }
@@ -478,6 +479,44 @@ impl Dialect for Binance {
         });
         cuts.chain(pings).min()
     }
+}
+
+/// Bars, the one that is not over last.
+fn klines(query: &str, limit: Option<usize>, cx: &Context) -> HttpReply {
+    let symbol = query_value(query, "symbol").unwrap_or_default();
+    let Some(listing) = cx.books.find(&symbol) else {
+        return HttpReply::json(400, r#"{"code":-1121,"msg":"Invalid symbol."}"#);
+    };
+    let seconds = match query_value(query, "interval").as_deref() {
+        Some("1m") => 60,
+        Some("5m") => 300,
+        Some("15m") => 900,
+        Some("1h") => 3_600,
+        Some("4h") => 14_400,
+        Some("1d") => 86_400,
+        _ => return HttpReply::json(400, r#"{"code":-1120,"msg":"Invalid interval."}"#),
+    };
+    let book = &cx.books.listings[listing];
+    let rows = book
+        .candles
+        .bars(seconds, limit.unwrap_or(500) as u64, cx.now);
+    let rows: Vec<String> = rows
+        .iter()
+        .map(|bar| {
+            let [open, high, low, close] =
+                [bar.open, bar.high, bar.low, bar.close].map(|ticks| price(book, ticks));
+            let end = (bar.start + seconds) * 1_000 - 1;
+            format!(
+                r#"[{}000,"{open}","{high}","{low}","{close}","{}",{end},"{}",{},"{}","0","0"]"#,
+                bar.start,
+                qty(book, bar.volume),
+                bar.value(book),
+                bar.trades,
+                qty(book, bar.bought)
+            )
+        })
+        .collect();
+    HttpReply::json(200, format!("[{}]", rows.join(",")))
 }
 
 fn exchange_info(query: &str, cx: &Context) -> String {

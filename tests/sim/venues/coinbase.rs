@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     ConnId, Context, Dialect, HttpReply, Inbound, LevelChange, Listing, Print, Tag, next_multiple,
-    rfc3339, split_target,
+    query_value, rfc3339, split_target,
 };
 use crate::world::{MILLI, SECOND, Side};
 
@@ -281,6 +281,7 @@ impl Dialect for Coinbase {
                     cx.now / MILLI
                 ),
             ),
+            ("GET", path) if path.ends_with("/candles") => candles(path, target, cx),
             ("GET", "/api/v3/brokerage/market/products") => {
                 let rows: Vec<String> = cx
                     .books
@@ -418,4 +419,50 @@ impl Dialect for Coinbase {
             .map(|c| c.next_heartbeat.min(c.deadline.unwrap_or(u64::MAX)));
         cuts.chain(beats).filter(|at| *at != u64::MAX).min()
     }
+}
+
+/// Bars of a product, newest first.
+fn candles(path: &str, target: &str, cx: &Context) -> HttpReply {
+    let product = path
+        .strip_prefix("/api/v3/brokerage/market/products/")
+        .and_then(|rest| rest.strip_suffix("/candles"));
+    let Some(listing) = product.and_then(|product| cx.books.find(product)) else {
+        return HttpReply::json(
+            404,
+            r#"{"error":"NOT_FOUND","message":"valid product_id is required"}"#,
+        );
+    };
+    let query = split_target(target).1;
+    let seconds = match query_value(query, "granularity").as_deref() {
+        Some("ONE_MINUTE") => 60,
+        Some("FIVE_MINUTE") => 300,
+        Some("FIFTEEN_MINUTE") => 900,
+        Some("ONE_HOUR") => 3_600,
+        Some("FOUR_HOUR") => 14_400,
+        Some("ONE_DAY") => 86_400,
+        _ => {
+            return HttpReply::json(
+                400,
+                r#"{"error":"INVALID_ARGUMENT","message":"invalid granularity"}"#,
+            );
+        }
+    };
+    let book = &cx.books.listings[listing];
+    let rows = book
+        .candles
+        .between(seconds, query, ["start", "end"], cx.now);
+    let rows: Vec<String> = rows
+        .iter()
+        .rev()
+        .map(|bar| {
+            let [open, high, low, close] =
+                [bar.open, bar.high, bar.low, bar.close].map(|ticks| book.short_price(ticks));
+            format!(
+                r#"{{"start":"{}","low":"{low}","high":"{high}","open":"{open}","close":"{close}","volume":"{}"}}"#,
+                bar.start,
+                book.short_qty(bar.volume)
+            )
+        })
+        .collect();
+    HttpReply::json(200, format!(r#"{{"candles":[{}]}}"#, rows.join(",")))
 }

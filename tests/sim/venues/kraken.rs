@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    ConnId, Context, Dialect, HttpReply, LevelChange, Listing, Print, Tag, next_multiple, rfc3339,
-    split_target,
+    ConnId, Context, Dialect, HttpReply, LevelChange, Listing, Print, Tag, next_multiple,
+    query_value, rfc3339, split_target,
 };
 use crate::world::{MILLI, Rng, SECOND, Side};
 
@@ -507,6 +507,7 @@ impl Dialect for Kraken {
                     rfc3339(cx.now, 6, false)
                 ),
             ),
+            ("GET", "/0/public/OHLC") => ohlc(split_target(target).1, cx),
             _ => HttpReply::json(404, r#"{"error":["EGeneral:Unknown method"]}"#),
         }
     }
@@ -565,6 +566,49 @@ impl Dialect for Kraken {
     }
 }
 
+/// Bars of a pair, the one that is not over last.
+fn ohlc(query: &str, cx: &Context) -> HttpReply {
+    let pair = query_value(query, "pair").unwrap_or_default();
+    let known = |listing: &Listing| {
+        let symbol = listing.symbol();
+        pair == symbol
+            .replace('/', "")
+            .replace("BTC", "XBT")
+            .replace("DOGE", "XDG")
+    };
+    let Some(book) = cx.books.listings.iter().find(|listing| known(listing)) else {
+        return HttpReply::json(200, r#"{"error":["EQuery:Unknown asset pair"]}"#);
+    };
+    let minutes = query_value(query, "interval").and_then(|text| text.parse::<u64>().ok());
+    let Some(minutes) = minutes.filter(|m| [1, 5, 15, 30, 60, 240, 1_440].contains(m)) else {
+        return HttpReply::json(200, r#"{"error":["EGeneral:Invalid arguments"]}"#);
+    };
+    let bars = book
+        .candles
+        .between(minutes * 60, query, ["since", ""], cx.now);
+    let rows: Vec<String> = bars
+        .iter()
+        .map(|bar| {
+            let [open, high, low, close, vwap] =
+                [bar.open, bar.high, bar.low, bar.close, bar.vwap()].map(|ticks| book.price(ticks));
+            format!(
+                r#"[{},"{open}","{high}","{low}","{close}","{vwap}","{}",{}]"#,
+                bar.start,
+                book.qty(bar.volume),
+                bar.trades
+            )
+        })
+        .collect();
+    let last = bars.iter().rev().nth(1).map_or(0, |bar| bar.start);
+    HttpReply::json(
+        200,
+        format!(
+            r#"{{"error":[],"result":{{"{pair}":[{}],"last":{last}}}}}"#,
+            rows.join(",")
+        ),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -618,6 +662,7 @@ mod tests {
                 asks: side("asks"),
                 last_trade: None,
                 time_ns: 0,
+                candles: crate::venues::candles::Candles::default(),
             };
             assert_eq!(
                 u64::from(checksum(&book)),
@@ -639,6 +684,7 @@ mod tests {
             asks: BTreeMap::from([(5_005, 500)]),
             last_trade: None,
             time_ns: 0,
+            candles: crate::venues::candles::Candles::default(),
         };
         // "0.05005" and "0.00000500" become "5005500"; then "5000" and "500".
         assert_eq!(checksum(&book), crc32fast::hash(b"50055005000500"));

@@ -495,6 +495,7 @@ impl Dialect for Kucoin {
             ("GET", "/api/v2/symbols" | "/api/v1/symbols") => {
                 return HttpReply::json(200, symbols(cx));
             }
+            ("GET", "/api/v1/market/candles") => return candles(query, cx),
             ("GET", "/api/v1/market/orderbook/level2_100") => 100,
             ("GET", "/api/v1/market/orderbook/level2_20") => 20,
             ("GET", "/api/v3/market/orderbook/level2") => {
@@ -689,4 +690,43 @@ fn symbols(cx: &Context) -> String {
         })
         .collect();
     format!(r#"{{"code":"200000","data":[{}]}}"#, rows.join(","))
+}
+
+/// Bars, newest first.
+fn candles(query: &str, cx: &Context) -> HttpReply {
+    let symbol = query_value(query, "symbol").unwrap_or_default();
+    let Some(listing) = cx.books.find(&symbol) else {
+        return HttpReply::json(400, r#"{"code":"400100","msg":"symbol not exists"}"#);
+    };
+    let seconds = match query_value(query, "type").as_deref() {
+        Some("1min") => 60,
+        Some("5min") => 300,
+        Some("15min") => 900,
+        Some("1hour") => 3_600,
+        Some("4hour") => 14_400,
+        Some("1day") => 86_400,
+        _ => return HttpReply::json(400, r#"{"code":"400100","msg":"type is invalid"}"#),
+    };
+    let book = &cx.books.listings[listing];
+    let rows = book
+        .candles
+        .between(seconds, query, ["startAt", "endAt"], cx.now);
+    let rows: Vec<String> = rows
+        .iter()
+        .rev()
+        .map(|bar| {
+            let [open, close, high, low] =
+                [bar.open, bar.close, bar.high, bar.low].map(|ticks| book.short_price(ticks));
+            format!(
+                r#"["{}","{open}","{close}","{high}","{low}","{}","{}"]"#,
+                bar.start,
+                book.short_qty(bar.volume),
+                bar.value(book)
+            )
+        })
+        .collect();
+    HttpReply::json(
+        200,
+        format!(r#"{{"code":"200000","data":[{}]}}"#, rows.join(",")),
+    )
 }

@@ -5,6 +5,7 @@
 //! the fault layer of [`crate::faults`]; the true book never sees a fault.
 
 mod binance;
+mod candles;
 mod coinbase;
 mod kraken;
 mod kucoin;
@@ -96,6 +97,8 @@ pub struct Listing {
     pub last_trade: Option<(i64, i64)>,
     /// Venue time of the last event, nanoseconds.
     pub time_ns: u64,
+    /// Its trades by the minute.
+    pub candles: candles::Candles,
 }
 
 impl Listing {
@@ -301,6 +304,7 @@ impl VenueServer {
                 asks: BTreeMap::new(),
                 last_trade: None,
                 time_ns: 0,
+                candles: candles::Candles::default(),
             })
             .collect();
         let n = listings.len();
@@ -460,6 +464,7 @@ impl VenueServer {
                 id,
             } => {
                 book.last_trade = Some((price, qty));
+                book.candles.trade(price, qty, taker, now);
                 let print = Print {
                     listing,
                     price,

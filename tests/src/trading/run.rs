@@ -302,7 +302,13 @@ impl Run {
                     self.counts.exits += u64::from(reason != Reason::Decision);
                     self.booked.push((reason, fill));
                 }
-                Output::Resync { .. } | Output::Step(_) | Output::Missed(_) | Output::Toxic(_) => {}
+                Output::Resync { .. }
+                | Output::History { .. }
+                | Output::Step(_)
+                | Output::Missed(_)
+                | Output::Toxic(_)
+                | Output::Arbitrage(_)
+                | Output::Funding(_) => {}
             }
         }
         for life in self.engine.orders().open() {

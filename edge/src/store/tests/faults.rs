@@ -36,12 +36,14 @@ impl Pending {
 }
 
 #[derive(Debug)]
-struct Device {
+pub(super) struct Device {
     random: u64,
     lying_syncs: u64,
     torn: bool,
     /// Writes and syncs fail once this reaches zero.
-    fuel: u64,
+    pub(super) fuel: u64,
+    /// Bytes that it was given to write.
+    pub(super) written: u64,
     visible: Vec<u8>,
     durable: Vec<u8>,
     pending: Vec<Pending>,
@@ -57,7 +59,7 @@ impl Device {
     }
 
     /// What a power cut leaves: all that was synced, and a random part of the rest.
-    fn power_cut(&mut self) -> Vec<u8> {
+    pub(super) fn power_cut(&mut self) -> Vec<u8> {
         let mut image = std::mem::take(&mut self.durable);
         for change in std::mem::take(&mut self.pending) {
             let (whole, torn) = (self.below(2) == 0, self.torn);
@@ -73,26 +75,27 @@ impl Device {
 }
 
 #[derive(Debug, Clone)]
-struct Backend(Arc<Mutex<Device>>);
+pub(super) struct Backend(Arc<Mutex<Device>>);
 
 impl Backend {
-    fn new(seed: u64, lying_syncs: u64, torn: bool) -> Self {
+    pub(super) fn new(seed: u64, lying_syncs: u64, torn: bool) -> Self {
         Self::over(Vec::new(), seed, lying_syncs, torn)
     }
 
-    fn over(bytes: Vec<u8>, seed: u64, lying_syncs: u64, torn: bool) -> Self {
+    pub(super) fn over(bytes: Vec<u8>, seed: u64, lying_syncs: u64, torn: bool) -> Self {
         Self(Arc::new(Mutex::new(Device {
             random: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
             lying_syncs,
             torn,
             fuel: u64::MAX,
+            written: 0,
             visible: bytes.clone(),
             durable: bytes,
             pending: Vec::new(),
         })))
     }
 
-    fn device(&self) -> std::sync::MutexGuard<'_, Device> {
+    pub(super) fn device(&self) -> std::sync::MutexGuard<'_, Device> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -136,6 +139,7 @@ impl StorageBackend for Backend {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut device = self.device();
         device.burn()?;
+        device.written += data.len() as u64;
         let at = offset as usize;
         device.visible[at..at + data.len()].copy_from_slice(data);
         device.pending.push(Pending::Write {
@@ -146,7 +150,7 @@ impl StorageBackend for Backend {
     }
 }
 
-fn database(backend: &Backend) -> Result<Database, StoreError> {
+pub(super) fn database(backend: &Backend) -> Result<Database, StoreError> {
     Ok(Builder::new()
         .set_cache_size(CACHE_BYTES)
         .create_with_backend(backend.clone())?)

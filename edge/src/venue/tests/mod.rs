@@ -104,6 +104,7 @@ impl Replay {
                 replayed.fundings.push((update.venue_time, *funding));
                 None
             }
+            Body::Candle(_) => unreachable!("nobody asked for history"),
         };
         if gap.is_some() {
             self.session.resync(now, update.instrument);

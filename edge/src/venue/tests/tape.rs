@@ -177,7 +177,7 @@ impl Tape {
             }
             Body::Trade(trade) => self.trades.push((update.venue_time, trade)),
             Body::Funding(funding) => self.funding.push((update.venue_time, funding)),
-            Body::Touch(_) => unreachable!("these venues have no such stream here"),
+            Body::Touch(_) | Body::Candle(_) => unreachable!("no such stream here"),
         }
         let book = &self.books[place];
         if let (Some(bid), Some(ask)) = (book.best(Side::Buy), book.best(Side::Sell)) {

@@ -116,6 +116,7 @@ fn normalise(session: &Session, updates: &[Update]) -> Vec<Value> {
                 }
             }
             Body::Gap(gap) => values.push(serde_json::json!({"type": gap.reason.name()})),
+            Body::Candle(_) => unreachable!("nobody asked for history"),
         }
     }
     if let Some((is_snapshot, at, levels)) = depth {

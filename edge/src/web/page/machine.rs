@@ -94,6 +94,33 @@ pub(super) fn journal(h: &mut Html, s: &Snapshot) {
         "</dl>");
 }
 
+/// The store of features' counters.
+pub(super) fn feature_store(h: &mut Html, s: &Snapshot) {
+    let Some(f) = &s.system.features else {
+        put!(h; r#"<p class="none">Features are not stored.</p>"#);
+        return;
+    };
+    let when = |h: &mut Html, at: Option<u64>| match at {
+        Some(at) => time(h, at, s.now_ns),
+        None => put!(h; (dash())),
+    };
+    put!(h; r#"<dl class="facts">"#
+        [stat(h, "State", |h| match &f.suspended {
+            None => badge(h, Tone::Good, "storing"),
+            Some(reason) => put!(h; [badge(h, Tone::Bad, "suspended")] r#" <span class="quiet">"#
+                (reason) "</span>"),
+        })]
+        [fact(h, "Vectors", int(f.vectors))]
+        [fact(h, "Written", bytes(Some(f.bytes)))]
+        [stat(h, "Oldest", |h| when(h, f.oldest_ns))]
+        [stat(h, "Newest", |h| when(h, f.newest_ns))]
+        [stat(h, "Dropped vectors", |h| match f.dropped {
+            0 => put!(h; "0"),
+            n => put!(h; r#"<strong class="down">"# (int(n)) "</strong>"),
+        })]
+        "</dl>");
+}
+
 /// Bounded channels.
 pub(super) fn channels(h: &mut Html, s: &Snapshot) {
     const COLS: &[Col] = &[

@@ -212,6 +212,7 @@ const DECISIONS: &[Section] = &[
 const SYSTEM: &[Section] = &[
     section("host", "Process and host", "w4", machine::host),
     section("journal", "Journal", "w4", machine::journal),
+    section("stored", "Stored features", "w4", machine::feature_store),
     section("model", "Model", "w4", machine::model),
     section("build", "Build", "w4", machine::build),
     section("channels", "Channels", "w8", machine::channels),
