@@ -1,6 +1,7 @@
 //! `tickerml-edge run`: recovery, connections, the desk's loop, the page, and an orderly end.
 
 mod features;
+mod news;
 mod summary;
 
 use std::collections::BTreeMap;
@@ -509,6 +510,15 @@ impl Runner {
                 self.alarm("warning", "funding-missed", text);
             }
             Effect::Toxic(mark) => self.recent.toxic(&mark),
+            Effect::Arbitrage(what) => {
+                if let Some((severity, code, text)) = news::arbitrage(setup, &what) {
+                    self.alarm(severity, code, text);
+                }
+            }
+            Effect::Funding(alert) => {
+                let (severity, code, text) = news::funding(setup, &alert);
+                self.alarm(severity, code, text);
+            }
         }
     }
 

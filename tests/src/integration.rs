@@ -7,6 +7,7 @@ mod causality;
 mod cli;
 mod documents;
 mod evaluate;
+mod indicators;
 mod kill;
 mod microstructure;
 mod orderbook_features;

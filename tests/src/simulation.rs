@@ -390,7 +390,11 @@ impl Simulation {
                     }
                 }
                 Effect::Booked { .. } => self.fills += 1,
-                Effect::Settled(_) | Effect::Missed(_) | Effect::Toxic(_) => {}
+                Effect::Settled(_)
+                | Effect::Missed(_)
+                | Effect::Toxic(_)
+                | Effect::Arbitrage(_)
+                | Effect::Funding(_) => {}
             }
         }
     }

@@ -1,14 +1,27 @@
 //! Bars: by time on seven timeframes at once, and by activity.
+//!
+//! Bars of time are made of closed [`Second`]s: a bar closes with the second that ends it. A bar in
+//! which nothing traded repeats the previous close with no volume; before the first trade there is no
+//! bar. A bar of which more than [`UNSEEN_MAX_PERCENT`] was not seen is *holed*: from the moment that
+//! is certain its timeframe knows nothing, and it starts anew with the next bar. Bars that a venue has
+//! in its history may stand in for those that nobody saw ([`Bars::history`]).
+
+mod activity;
+mod timed;
 
 use serde::{Deserialize, Serialize};
 
-use super::indicators::{Indicator, Indicators};
+use super::indicators::Indicator;
 use super::second::Second;
-use super::table::{array, rows};
+use super::table::array;
 use super::{ALPHA158_TIMEFRAME, Values, View, alpha158};
 use crate::event::Trade;
 use crate::instrument::Instrument;
 use crate::time::Time;
+use activity::Activity;
+pub use activity::ActivityFeature;
+use timed::Timed;
+pub use timed::{Refused, UNSEEN_MAX_PERCENT};
 
 /// The lengths of time bars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -209,26 +222,12 @@ impl Series {
     }
 }
 
-rows! {
-    /// Features of bars by activity.
-    ActivityFeature {
-        /// Placeholder.
-        Placeholder: "activity_placeholder", Number, "", "";
-    }
-}
-
-/// Why a bar of history is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// Placeholder.
-    LookAhead,
-}
-
 /// The bars of one instrument.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bars {
-    values: [Values<{ Indicator::COUNT }>; Timeframe::ALL.len()],
+    timed: [Timed; Timeframe::ALL.len()],
     alpha158: Values<{ alpha158::COUNT }>,
+    activity: Activity,
 }
 
 impl Default for Bars {
@@ -240,60 +239,102 @@ impl Default for Bars {
 impl Bars {
     /// Nothing observed yet.
     #[must_use]
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self {
-            values: [Values::UNKNOWN; Timeframe::ALL.len()],
+            timed: Timeframe::ALL.map(|_| Timed::new()),
             alpha158: Values::UNKNOWN,
+            activity: Activity::new(),
         }
     }
 
     /// A trade.
-    pub fn trade(&mut self, _trade: &Trade, _instrument: &Instrument, _at: Time) {}
-
-    /// A second is over.
-    pub fn second(&mut self, _second: &Second, _instrument: &Instrument) {
-        let _ = (Indicators::new(), ALPHA158_TIMEFRAME);
+    pub fn trade(&mut self, trade: &Trade, _instrument: &Instrument, at: Time) {
+        self.activity.trade(trade, at);
     }
 
-    /// Observation was interrupted.
-    pub fn interrupt(&mut self, _at: Time) {}
+    /// A second is over.
+    pub fn second(&mut self, second: &Second, instrument: &Instrument) {
+        self.activity.second(second);
+        for timeframe in Timeframe::ALL {
+            let timed = &mut self.timed[timeframe as usize];
+            let closed = timed.second(second, instrument, timeframe.seconds());
+            if timeframe == ALPHA158_TIMEFRAME && closed {
+                self.factors();
+            }
+        }
+    }
+
+    /// A closed bar of the venue's own history, which began at that second of the epoch, as known at
+    /// `at`. With `anew` the timeframe is cleared first. It must follow the timeframe's last bar, or
+    /// be its first. Live bars go on from there when they are contiguous. The live bar that was not
+    /// observed from its beginning is skipped: to keep the history, give it once more, with that bar
+    /// as its last, after the bar is over.
+    ///
+    /// # Errors
+    /// [`Refused`] leaves everything as it was.
+    pub fn history(
+        &mut self,
+        timeframe: Timeframe,
+        bar_start_s: u64,
+        bar: &Bar,
+        anew: bool,
+        at: Time,
+    ) -> Result<(), Refused> {
+        let timed = &mut self.timed[timeframe as usize];
+        timed.history(bar_start_s, bar, anew, at, timeframe.seconds())?;
+        if timeframe == ALPHA158_TIMEFRAME {
+            self.factors();
+        }
+        Ok(())
+    }
+
+    fn factors(&mut self) {
+        let series = self.timed[ALPHA158_TIMEFRAME as usize].series();
+        self.alpha158 = Values::UNKNOWN;
+        for (place, value) in alpha158::read(series).into_iter().enumerate() {
+            self.alpha158.set(place, Some(value));
+        }
+    }
+
+    /// Observation was interrupted. Bars of time learn it from the seconds.
+    pub const fn interrupt(&mut self, _at: Time) {
+        self.activity.interrupt();
+    }
 
     /// Whether a timeframe has no bars.
     #[must_use]
-    pub const fn is_empty(&self, _timeframe: Timeframe) -> bool {
-        true
-    }
-
-    /// One closed bar of the venue's own history.
-    ///
-    /// # Errors
-    /// [`Refused`] when it does not fit.
-    pub const fn history(
-        &mut self,
-        _timeframe: Timeframe,
-        _start_s: u64,
-        _bar: &Bar,
-        _anew: bool,
-        _at: Time,
-    ) -> Result<(), Refused> {
-        Ok(())
+    pub const fn is_empty(&self, timeframe: Timeframe) -> bool {
+        self.timed[timeframe as usize].series().is_empty()
     }
 
     /// Features of bars by activity, at `view.at`.
     #[must_use]
     pub fn activity(&self, _view: &View<'_>) -> Values<{ ActivityFeature::COUNT }> {
-        Values::UNKNOWN
+        self.activity.read()
+    }
+
+    /// The closed bars of a timeframe.
+    #[must_use]
+    pub const fn series(&self, timeframe: Timeframe) -> &Series {
+        self.timed[timeframe as usize].series()
     }
 
     /// The indicators of a timeframe, as its newest closed bar left them.
     #[must_use]
     pub const fn indicators(&self, timeframe: Timeframe) -> &Values<{ Indicator::COUNT }> {
-        &self.values[timeframe as usize]
+        self.timed[timeframe as usize].values()
     }
 
     /// Alpha158 of [`ALPHA158_TIMEFRAME`], as its newest closed bar left it.
     #[must_use]
-    pub const fn alpha158(&self) -> &Values<{ alpha158::COUNT }> {
+    pub fn alpha158(&self) -> &Values<{ alpha158::COUNT }> {
+        const NOTHING: &Values<{ alpha158::COUNT }> = &Values::UNKNOWN;
+        if self.timed[ALPHA158_TIMEFRAME as usize].series().is_empty() {
+            return NOTHING;
+        }
         &self.alpha158
     }
 }
+
+#[cfg(test)]
+mod tests;
