@@ -9,9 +9,6 @@ use tickerml_shared::schema::schema_id;
 use super::statistics::{self, BLOCKS_MIN, Coefficient, PAIRS_MIN};
 use super::{HORIZONS_S, Samples};
 
-/// The horizon that features are sorted by, where they have a coefficient there: a place in [`HORIZONS_S`].
-pub const SORTED_BY: usize = 1;
-
 /// All features, the best first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
@@ -27,8 +24,9 @@ pub struct Report {
     pub samples: usize,
     /// Instants at which an instrument's book was not live.
     pub masked: u64,
-    /// The features, by the size of their coefficient at 10 s, or at 1 s on a tape too short for
-    /// that; those without one last.
+    /// What the features are sorted by.
+    pub sorted_by: &'static str,
+    /// The features, the largest first; those without a coefficient last.
     pub features: Vec<Scored>,
     /// What was wrong with the inputs, one line each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -127,14 +125,7 @@ impl Report {
         let mut features: Vec<_> = columns
             .map(|(column, place)| scored(samples, column, *place))
             .collect();
-        let size = |one: &Scored| {
-            let ic = one.horizons[SORTED_BY].ic.or(one.horizons[0].ic);
-            ic.map_or(-1.0, f64::abs)
-        };
-        features.sort_by(|a, b| {
-            let known = b.why.is_none().cmp(&a.why.is_none());
-            known.then_with(|| size(b).total_cmp(&size(a)))
-        });
+        let by = sort(&mut features);
         let times = || samples.rows.iter().map(|row| row.at.0);
         Self {
             schema_id: schema_id().to_string(),
@@ -143,6 +134,7 @@ impl Report {
             span_ns: [times().min().unwrap_or(0), times().max().unwrap_or(0)],
             samples: samples.rows.len(),
             masked: samples.masked,
+            sorted_by: by,
             features,
             troubles,
         }
@@ -221,18 +213,20 @@ impl Report {
             self.instruments.join(", "),
             self.masked
         )?;
-        let blocks = self.features.first().map_or_else(String::new, |one| {
-            let counts: Vec<_> = one
-                .horizons
+        let most = |slot: usize| {
+            self.features
                 .iter()
-                .map(|ic| ic.blocks.to_string())
-                .collect();
-            counts.join(", ")
-        });
+                .map(move |one| one.horizons[slot].blocks)
+        };
+        let blocks: Vec<_> = (0..HORIZONS_S.len())
+            .map(|slot| most(slot).max().unwrap_or(0).to_string())
+            .collect();
+        let blocks = blocks.join(", ");
         writeln!(
             text,
             "IC: rank correlation with the next mid return. t: mean over blocks of time ({blocks} of them for {HORIZONS_S:?} s) \
-             against its standard error, from {BLOCKS_MIN} blocks of {PAIRS_MIN} samples on. *: a model sees it."
+             against its standard error, from {BLOCKS_MIN} blocks of {PAIRS_MIN} samples on. Sorted by {}. *: a model sees it.",
+            self.sorted_by
         )?;
         let tried = self.features.len() * HORIZONS_S.len();
         writeln!(
@@ -242,6 +236,31 @@ impl Report {
         )?;
         writeln!(text, "schema {}", self.schema_id)
     }
+}
+
+/// Sorts by the size of the t-statistic at 10 s; on a tape too short for that, of that at 1 s; and
+/// where there is none at all, of the coefficient. A slow feature on a short tape has a large
+/// coefficient by chance. Tells what it was.
+fn sort(features: &mut [Scored]) -> &'static str {
+    let any = |slot: usize| features.iter().any(|one| one.horizons[slot].t.is_some());
+    let (slot, name) = match (any(1), any(0)) {
+        (true, _) => (Some(1), "|t| at 10 s"),
+        (false, true) => (Some(0), "|t| at 1 s"),
+        (false, false) => (None, "|IC| at 10 s, or at 1 s"),
+    };
+    let key = |one: &Scored| {
+        let t = slot.and_then(|slot: usize| one.horizons[slot].t);
+        let ic = one.horizons[1].ic.or(one.horizons[0].ic);
+        [t, ic].map(|value| value.map_or(-1.0, f64::abs))
+    };
+    features.sort_by(|a, b| {
+        let ([t, ic], [other_t, other_ic]) = (key(b), key(a));
+        let known = a.why.is_some().cmp(&b.why.is_some());
+        known
+            .then_with(|| t.total_cmp(&other_t))
+            .then_with(|| ic.total_cmp(&other_ic))
+    });
+    name
 }
 
 fn scored(samples: &Samples, column: usize, place: usize) -> Scored {

@@ -235,6 +235,12 @@ fn a_report_says_why_a_feature_has_no_coefficient() {
         .map(|one| (one.place, one.why))
         .collect();
     assert_eq!(why[&0], None);
+    let sizes = report
+        .features
+        .iter()
+        .map(|one| one.horizons[0].t.map_or(-1.0, f64::abs));
+    assert!(sizes.collect::<Vec<_>>().is_sorted_by(|a, b| a >= b));
+    assert_eq!(report.sorted_by, "|t| at 1 s");
     assert_eq!(why[&2], Some(Why::Constant));
     assert_eq!(why[&3], Some(Why::Unknown));
     let all = report.table(0);
