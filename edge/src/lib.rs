@@ -3,10 +3,12 @@
 //! The trainer reuses the policy, the replay and the journal; everything else is public for the
 //! tests and benches of this workspace only and promises nothing.
 
+pub mod catalogue;
 pub mod clock;
 pub mod config;
 pub mod control;
 pub mod desk;
+pub mod evaluate;
 pub mod export;
 pub mod feed;
 pub mod journal;

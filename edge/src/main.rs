@@ -5,12 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tickerml_edge::config::terms::Terms;
+use tickerml_edge::catalogue::{self, Catalogue, Filter};
+use tickerml_edge::config::terms;
 use tickerml_edge::config::{self, Config};
 use tickerml_edge::control::Ask;
+use tickerml_edge::evaluate::report::Report;
+use tickerml_edge::evaluate::{Sampler, Terms, chart};
 use tickerml_edge::policy::Policy;
 use tickerml_edge::telemetry::{self, LogFormat};
 use tickerml_edge::{control, export, record, replay, run, store};
+use tickerml_shared::engine::Engine;
+use tickerml_shared::time::Time;
 
 /// Stack of a worker thread. Recovery hands the engine (some 60 KB) from frame to frame, which takes
 /// half a megabyte where the compiler does not merge the copies; pages that are never touched cost
@@ -126,6 +131,8 @@ enum Command {
         #[arg(long, value_name = "TIME")]
         to: Option<String>,
     },
+    /// List the table of features, or measure how well they foretell returns
+    Features(Features),
     /// Pair with a trainer (not built yet)
     Pair,
     /// Check a store file in a process of its own
@@ -141,6 +148,47 @@ struct Running {
     /// Configuration file of the running edge
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct Features {
+    /// Only this group
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+    /// Only what a model sees
+    #[arg(long)]
+    selected: bool,
+    /// Measure on captures (plain, .gz, .zst) of one venue, or on a journal file or folder
+    #[arg(long, value_name = "INPUT", num_args = 1..)]
+    evaluate: Vec<PathBuf>,
+    /// The captures' venue
+    #[arg(long, value_name = "VENUE", requires = "evaluate")]
+    venue: Option<String>,
+    /// Only this instrument: a symbol, or venue:symbol; may be given again
+    #[arg(long, value_name = "SYMBOL", requires = "evaluate")]
+    instrument: Vec<String>,
+    /// Milliseconds of the tape's time between two samples
+    #[arg(
+        long,
+        value_name = "MILLISECONDS",
+        default_value_t = 1_000,
+        requires = "evaluate"
+    )]
+    every_ms: u64,
+    /// So many features at most; 0 shows all
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 40,
+        requires = "evaluate"
+    )]
+    top: usize,
+    /// Draw the best features into this file
+    #[arg(long, value_name = "FILE", requires = "evaluate")]
+    svg: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -215,6 +263,7 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
             };
             export_part(&source, out.as_deref(), &part)?;
         }
+        Command::Features(arguments) => features(&arguments)?,
         Command::Pair => {
             return Err(Failure::usage(
                 "not built yet: this release runs, replays and records",
@@ -283,21 +332,7 @@ fn replay_inputs(
                 config::venue(name).map_err(|cause| Failure::usage(format!("--venue {cause}")))?;
             replay::captures(venue, inputs).map_err(Failure::failed)?
         }
-        None => {
-            let [journal] = inputs else {
-                return Err(Failure::usage(
-                    "several inputs: name the captures' --venue, or one journal file or folder",
-                ));
-            };
-            let capture = journal.is_file() && journal.extension().is_none_or(|end| end != "tml");
-            if capture {
-                return Err(Failure::usage(format!(
-                    "{}: name the capture's --venue (journals end in .tml)",
-                    journal.display()
-                )));
-            }
-            replay::journals(journal, policy).map_err(Failure::failed)?
-        }
+        None => replay::journals(the_journal(inputs)?, policy).map_err(Failure::failed)?,
     };
     if json {
         println!(
@@ -346,6 +381,109 @@ fn replay_inputs(
     Ok(())
 }
 
+/// The journal among inputs that have no venue.
+fn the_journal(inputs: &[PathBuf]) -> Result<&Path, Failure> {
+    let [journal] = inputs else {
+        return Err(Failure::usage(
+            "several inputs: name the captures' --venue, or one journal file or folder",
+        ));
+    };
+    let capture = journal.is_file() && journal.extension().is_none_or(|end| end != "tml");
+    if capture {
+        return Err(Failure::usage(format!(
+            "{}: name the capture's --venue (journals end in .tml)",
+            journal.display()
+        )));
+    }
+    Ok(journal)
+}
+
+fn features(arguments: &Features) -> Result<(), Failure> {
+    let group = arguments.group.as_deref().map(catalogue::group).transpose();
+    let filter = Filter {
+        group: group.map_err(|cause| Failure::usage(format!("--group {cause}")))?,
+        selected: arguments.selected,
+    };
+    if !arguments.evaluate.is_empty() {
+        return evaluate(arguments, filter);
+    }
+    let catalogue = Catalogue::new(filter);
+    if arguments.json {
+        print(&serde_json::to_string(&catalogue).map_err(Failure::failed)?)
+    } else {
+        print(&catalogue.to_string())
+    }
+}
+
+fn evaluate(arguments: &Features, filter: Filter) -> Result<(), Failure> {
+    let inputs = &arguments.evaluate;
+    let places: Vec<usize> = filter.rows().map(|feature| feature.place).collect();
+    if places.is_empty() {
+        return Err(Failure::usage(
+            "--group and --selected leave no feature; drop one of them",
+        ));
+    }
+    let terms = Terms::new(arguments.every_ms, places, arguments.instrument.clone())
+        .map_err(|cause| Failure::usage(format!("--every-ms {cause}")))?;
+    let mut sampler = Sampler::new(terms);
+    let mut before = |engine: &Engine, at: Time| sampler.before(engine, at);
+    let found = match &arguments.venue {
+        Some(name) => {
+            let venue =
+                config::venue(name).map_err(|cause| Failure::usage(format!("--venue {cause}")))?;
+            replay::watch_captures(venue, inputs, &mut before)
+        }
+        None => replay::watch_journals(the_journal(inputs)?, &mut before),
+    }
+    .map_err(Failure::failed)?;
+    let samples = sampler.finish();
+    if !samples.unknown.is_empty() {
+        return Err(Failure::usage(format!(
+            "--instrument {}: not in the inputs; there are {}",
+            samples.unknown.join(", "),
+            samples.listed.join(", ")
+        )));
+    }
+    let of_input = |input: replay::Input| {
+        let path = input.path;
+        let troubles = input.troubles.into_iter();
+        troubles.map(move |trouble| format!("{path}: {trouble}"))
+    };
+    let troubles = found.inputs.into_iter().flat_map(of_input).collect();
+    let report = Report::new(&samples, troubles);
+    if !report.says_something() {
+        let paths: Vec<_> = inputs
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let remedy = if report.samples == 0 && report.masked > 0 {
+            "no book was live: does the capture have its snapshot, or is it in the file before?"
+        } else {
+            "too few with a return behind them: name a longer tape or a smaller --every-ms"
+        };
+        return Err(Failure::failed(format!(
+            "{}: {} samples: {remedy}",
+            paths.join(", "),
+            report.samples
+        )));
+    }
+    if let Some(path) = &arguments.svg {
+        std::fs::write(path, chart::svg(&report, arguments.top)).map_err(|error| {
+            Failure::failed(format!(
+                "{}: {error}: --svg must be a file that this user can write",
+                path.display()
+            ))
+        })?;
+    }
+    if arguments.json {
+        return print(&serde_json::to_string(&report).map_err(Failure::failed)?);
+    }
+    for trouble in &report.troubles {
+        print(&format!("! {trouble}"))?;
+    }
+    print(report.table(arguments.top).trim_end())
+}
+
 fn record_venues(path: &Path, out: &Path, seconds: Option<u64>) -> Result<(), Failure> {
     let config = load(path)?;
     log(&config)?;
@@ -375,7 +513,7 @@ fn export_part(source: &Path, out: Option<&Path>, part: &export::Part) -> Result
 fn check(path: &Path, json: bool) -> Result<(), Failure> {
     let config = load(path)?;
     log(&config)?;
-    let terms = Terms::of(&config.setup);
+    let terms = terms::Terms::of(&config.setup);
     let venues = config.venues.len();
     let instruments = config.setup.instruments.len();
     std::fs::create_dir_all(&config.data_dir)

@@ -155,14 +155,29 @@ pub struct Account {
     pub last_seq: u64,
 }
 
+/// Shown the engine before each record is applied, and the record's time.
+pub type Before<'a> = &'a mut dyn FnMut(&Engine, Time);
+
 /// Replays captures of one venue as one tape, in the order given.
 ///
 /// # Errors
 /// When an input cannot be read, or names more instruments than an engine holds.
 pub fn captures(venue: Venue, paths: &[PathBuf]) -> Result<Replay, ReplayError> {
+    watch_captures(venue, paths, &mut |_, _| {})
+}
+
+/// Replays captures of one venue, as [`captures`] does, and shows the engine before each record.
+///
+/// # Errors
+/// Those of [`captures`].
+pub fn watch_captures(
+    venue: Venue,
+    paths: &[PathBuf],
+    before: Before<'_>,
+) -> Result<Replay, ReplayError> {
     let instruments = discover(venue, paths)?;
     let engine = Engine::new(Setup::market_only(instruments));
-    let mut tape = Tape::new(venue, engine);
+    let mut tape = Tape::new(venue, engine, before);
     let mut inputs = Vec::new();
     for path in paths {
         let before = tape.marks();
@@ -219,7 +234,8 @@ fn discover(venue: Venue, paths: &[PathBuf]) -> Result<Vec<Instrument>, ReplayEr
 }
 
 /// A running replay of captures.
-struct Tape {
+struct Tape<'a> {
+    watch: Before<'a>,
     venue: Venue,
     session: Session,
     synchroniser: Synchroniser,
@@ -241,12 +257,13 @@ struct Frames {
 /// Counters of a cell when an input began.
 type Mark = (Counters, u64, u64);
 
-impl Tape {
-    fn new(venue: Venue, engine: Engine) -> Self {
+impl<'a> Tape<'a> {
+    fn new(venue: Venue, engine: Engine, watch: Before<'a>) -> Self {
         let late = vec![0; engine.cells().len()];
         let session = Session::capture(venue);
         let synchroniser = Synchroniser::new(HOLD_NS);
         Self {
+            watch,
             venue,
             session,
             synchroniser,
@@ -312,6 +329,7 @@ impl Tape {
                 at: self.now,
                 event: Event::Market(update),
             };
+            (self.watch)(&self.engine, record.at);
             self.engine.handle(&record);
             while let Some(output) = self.engine.poll() {
                 if let Output::Resync { instrument, .. } = output {
@@ -442,6 +460,17 @@ pub fn journals(path: &Path, policy: Option<Policy>) -> Result<Replay, ReplayErr
     fold.report(path)
 }
 
+/// Replays a journal, as [`journals`] does, and shows the engine before each record.
+///
+/// # Errors
+/// Those of [`journals`].
+pub fn watch_journals(path: &Path, before: Before<'_>) -> Result<Replay, ReplayError> {
+    let mut fold = JournalFold::new(None);
+    fold.watch = Some(before);
+    walk(path, &mut fold, |_, _| Ok(()))?;
+    fold.report(path)
+}
+
 /// Gives the market steps of a journal with their instruments: what a policy saw at each pulse. An
 /// error of `each` ends it.
 ///
@@ -462,7 +491,7 @@ type OnStep<'a> = &'a mut dyn FnMut(&MarketStep, &Instrument) -> Result<(), Repl
 /// Folds a journal: a folder of day files, or one of them.
 fn walk(
     path: &Path,
-    fold: &mut JournalFold,
+    fold: &mut JournalFold<'_>,
     mut each: impl FnMut(&MarketStep, &Instrument) -> Result<(), ReplayError>,
 ) -> Result<(), ReplayError> {
     let failed = |error: JournalError| ReplayError(format!("{}: {error}", path.display()));
@@ -489,7 +518,8 @@ fn walk(
 }
 
 /// The fold of a journal's items.
-struct JournalFold {
+struct JournalFold<'a> {
+    watch: Option<Before<'a>>,
     engine: Option<Engine>,
     policy: Option<Policy>,
     /// Fills that the engine computed and the journal has not confirmed yet.
@@ -503,9 +533,10 @@ struct JournalFold {
     different: u64,
 }
 
-impl JournalFold {
+impl JournalFold<'_> {
     const fn new(policy: Option<Policy>) -> Self {
         Self {
+            watch: None,
             engine: None,
             policy,
             expected: Vec::new(),
@@ -611,6 +642,9 @@ impl JournalFold {
         let Some(engine) = &mut self.engine else {
             return Ok(());
         };
+        if let Some(watch) = &mut self.watch {
+            watch(engine, record.at);
+        }
         engine.handle(record);
         while let Some(output) = engine.poll() {
             match output {

@@ -2,6 +2,7 @@
 //! venues. Sockets are on loopback and ports are free ones; every wait has a bound and every process
 //! that is started here is ended here.
 
+mod features;
 mod mistakes;
 
 use std::fs;

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use tickerml_edge::config;
+use tickerml_shared::features::bars::Timeframe;
+use tickerml_shared::features::{BLOCKS, features};
 use tickerml_shared::num::{CASH_SCALE, Fixed};
 use tickerml_shared::order::Reason;
 use tickerml_shared::paper::queue::QueueModel;
@@ -189,10 +191,36 @@ fn every_key_of_paper_trading_is_documented() {
 }
 
 #[test]
+fn every_group_of_features_is_documented() {
+    let page = page("docs/FEATURES.md");
+    let names = named(&page);
+    for block in BLOCKS {
+        let group = block.group.name();
+        assert!(
+            page.contains(&format!("| `{group}` |")),
+            "docs/FEATURES.md: {group}"
+        );
+    }
+    for timeframe in Timeframe::ALL {
+        let name = timeframe.name();
+        assert!(names.contains(name), "docs/FEATURES.md: `{name}`");
+    }
+    for feature in features() {
+        let unit = feature.row.unit.name();
+        assert!(names.contains(unit), "docs/FEATURES.md: unit `{unit}`");
+    }
+}
+
+#[test]
 fn the_pages_are_linked_from_the_first_ones() {
     for name in ["README.md", "ARCHITECTURE.md"] {
         let text = page(name);
-        for link in ["docs/RISK.md", "docs/EXECUTION.md", "docs/PARITY.md"] {
+        for link in [
+            "docs/FEATURES.md",
+            "docs/RISK.md",
+            "docs/EXECUTION.md",
+            "docs/PARITY.md",
+        ] {
             assert!(text.contains(&format!("]({link})")), "{name}: {link}");
         }
     }

@@ -6,6 +6,7 @@ mod captures;
 mod causality;
 mod cli;
 mod documents;
+mod evaluate;
 mod indicators;
 mod kill;
 mod microstructure;

@@ -279,8 +279,31 @@ impl Cell {
         cross: Option<&Cross>,
         at: Time,
     ) -> Option<Table> {
+        self.read(&self.features, instrument, cross, at)
+    }
+
+    /// The same at a later instant, if nothing happens until then: the seconds and bars that are
+    /// over by then are closed in a copy.
+    pub(super) fn table_at(
+        &self,
+        instrument: &Instrument,
+        cross: Option<&Cross>,
+        at: Time,
+    ) -> Option<Table> {
+        let mut features = self.features.clone();
+        features.advance(instrument, at);
+        self.read(&features, instrument, cross, at)
+    }
+
+    fn read(
+        &self,
+        features: &Features,
+        instrument: &Instrument,
+        cross: Option<&Cross>,
+        at: Time,
+    ) -> Option<Table> {
         let view = View {
-            top: self.features.top()?,
+            top: features.top()?,
             instrument,
             cross: cross.map(|cross| Own {
                 cross,
@@ -295,7 +318,7 @@ impl Cell {
             lag_ns: self.lag_ns,
             at,
         };
-        Some(self.features.read(&view))
+        Some(features.read(&view))
     }
 
     /// Closes the step that ends with this pulse; tells whether the policy may be asked.

@@ -641,6 +641,22 @@ impl Engine {
         cell.table(&self.setup.instruments[index], cross, self.state.now)
     }
 
+    /// What [`Engine::table`] will say at a later instant, if nothing happens until then. Seconds and
+    /// bars are closed in a copy, as a pulse closes them, so that whoever looks changes nothing; the
+    /// copy costs memory and time, which reports have. What pulses estimate besides (who leads among
+    /// venues) stays as the last one left it.
+    #[must_use]
+    pub fn table_at(&self, instrument: InstrumentId, at: Time) -> Option<Table> {
+        let index = instrument.index();
+        let cell = self.state.cells.get(index)?;
+        let mut cross = cell.cross.map(|group| self.state.crosses[group].clone());
+        let at = at.max(self.state.now);
+        if let Some(cross) = &mut cross {
+            cross.advance(at);
+        }
+        cell.table_at(&self.setup.instruments[index], cross.as_ref(), at)
+    }
+
     /// What is known of each instrument, by id.
     #[must_use]
     pub fn cells(&self) -> &[Cell] {
