@@ -120,7 +120,8 @@ impl Desk {
                 | Output::Verdict { .. }
                 | Output::Missed(_)
                 | Output::History { .. }
-                | Output::Step(_) => {}
+                | Output::Step(_)
+                | Output::Quality(_) => {}
             }
         }
     }

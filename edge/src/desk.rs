@@ -233,7 +233,7 @@ impl Desk {
                 } => self
                     .effects
                     .push_back(Effect::History(instrument, timeframe)),
-                Output::Step(_) => {}
+                Output::Step(_) | Output::Quality(_) => {}
             }
         }
         if record.event.is_trading() {

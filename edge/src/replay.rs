@@ -748,7 +748,8 @@ fn ask_again(
                 | Output::History { .. }
                 | Output::Booked { .. }
                 | Output::Missed(_)
-                | Output::Toxic(_) => {}
+                | Output::Toxic(_)
+                | Output::Quality(_) => {}
             }
         }
     }

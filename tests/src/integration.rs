@@ -7,6 +7,7 @@ mod cli;
 mod documents;
 mod kill;
 mod power;
+mod quality;
 mod simulation;
 mod tapes;
 mod tidy;

@@ -38,6 +38,7 @@ use crate::paper::toxicity::{self, Toxicity};
 use crate::paper::venue::{self as paper, Rules, Terms};
 use crate::performance::{DEFAULT_PERIOD_NS, Scorecard};
 use crate::positions::Tracker;
+use crate::quality::{self, Quality};
 use crate::risk;
 use crate::risk::denial::Denial;
 use crate::risk::gate::Gate;
@@ -46,10 +47,10 @@ use crate::time::Time;
 use crate::trajectory::MarketStep;
 use crate::window::Window;
 
-/// Outputs that one record can give rise to: a pulse asks, steps, restricts, settles and closes, each
-/// at most once or twice per instrument. The queue is drained after every record, so its overflow
+/// Outputs that one record can give rise to: a pulse asks, steps, restricts, settles, closes and reports,
+/// each at most once or twice per instrument. The queue is drained after every record, so its overflow
 /// would be a defect.
-const MAX_OUTPUTS: usize = 8 * MAX_INSTRUMENTS;
+const MAX_OUTPUTS: usize = 9 * MAX_INSTRUMENTS;
 
 /// Everything that makes two engines the same, apart from the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,6 +151,8 @@ pub enum Output {
     Missed(Missed),
     /// Where the price went after a resting order was hit.
     Toxic(toxicity::Mark),
+    /// What an instrument's data were like on the UTC day that is over.
+    Quality(quality::Report),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -170,6 +173,7 @@ struct State {
     /// What was traded at each venue, for its fee schedule.
     volumes: Volumes,
     toxicity: Box<Toxicity>,
+    quality: Quality,
 }
 
 impl State {
@@ -258,6 +262,7 @@ impl Engine {
             paper: paper::Venue::new(setup.seed),
             volumes: Volumes::default(),
             toxicity: Box::default(),
+            quality: Quality::new(&setup.instruments),
             crosses: crosses.into_iter().map(|(_, cross)| cross).collect(),
         };
         Self::of(setup, state)
@@ -376,6 +381,7 @@ impl Engine {
         self.state.now = at;
         if new_day {
             self.reprice_all(at);
+            self.close_day();
         }
         // What was on its way when the last process ended met no book.
         if record.event != Event::Start {
@@ -398,6 +404,15 @@ impl Engine {
         }
         while let Some(mark) = self.state.toxicity.poll() {
             self.emit(Output::Toxic(mark));
+        }
+    }
+
+    /// Reports on the data of the day that is over.
+    fn close_day(&mut self) {
+        for index in 0..self.state.cells.len() {
+            if let Some(report) = self.state.quality.close(id_of(index)) {
+                self.emit(Output::Quality(report));
+            }
         }
     }
 
@@ -475,13 +490,17 @@ impl Engine {
         }
     }
 
-    /// Book and features take the update. Returns a gap that the book found in itself.
+    /// Book and features take the update, and it is judged. Returns a gap that the book found in itself.
     fn update(&mut self, update: &Update, at: Time) -> Option<Gap> {
         let index = update.instrument.index();
         let cell = &mut self.state.cells[index];
         let instrument = &self.setup.instruments[index];
         let cross = cell.cross.map(|group| &mut self.state.crosses[group]);
-        cell.update(update.instrument, update, instrument, cross, at)
+        let found = cell.update(update.instrument, update, instrument, cross, at);
+        self.state
+            .quality
+            .update(update, &cell.book, found.as_ref(), at);
+        found
     }
 
     /// A trade hits what rests, before the depth change that it caused.
@@ -688,6 +707,12 @@ impl Engine {
     #[must_use]
     pub fn toxicity(&self) -> &Toxicity {
         &self.state.toxicity
+    }
+
+    /// How good each instrument's data are.
+    #[must_use]
+    pub const fn quality(&self) -> &Quality {
+        &self.state.quality
     }
 
     /// The terms in force, by instrument.

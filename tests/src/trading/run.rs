@@ -306,7 +306,8 @@ impl Run {
                 | Output::History { .. }
                 | Output::Step(_)
                 | Output::Missed(_)
-                | Output::Toxic(_) => {}
+                | Output::Toxic(_)
+                | Output::Quality(_) => {}
             }
         }
         for life in self.engine.orders().open() {
