@@ -22,8 +22,9 @@ use heapless::Deque;
 use serde::{Deserialize, Serialize};
 
 use crate::book::{Book, State as BookState};
-use crate::event::{Body, Gap, GapReason, Side, Touch, Update};
+use crate::event::{Body, DepthKind, Gap, GapReason, Side, Touch, Update};
 use crate::instrument::{Instrument, InstrumentId, Venue};
+use crate::synchroniser::HOLD_NS;
 use crate::time::{MINUTES, SECONDS, Time};
 use quotes::Quotes;
 use trades::Trades;
@@ -45,6 +46,11 @@ const HOURS_KEPT: u64 = 24;
 const HOURS: u64 = 60 * MINUTES;
 /// Parts in one.
 const PPM: u64 = 1_000_000;
+/// How far back venue times may go within a stream: what the synchroniser puts in order anyway.
+pub const ORDER_SLACK_NS: i64 = HOLD_NS.cast_signed();
+/// How far back the stamps of a depth stream may go. Its order is the book's to check; Coinbase stamps
+/// messages by what they hold and by when they were sent, a quarter of a second apart.
+pub const DEPTH_SLACK_NS: i64 = SECONDS.cast_signed();
 /// Times of which the mean interval is taken.
 const BEATS: usize = 64;
 /// Intervals without which there is no mean.
@@ -253,6 +259,16 @@ enum Stream {
     Touch,
 }
 
+impl Stream {
+    /// How far back its venue times may go.
+    const fn slack_ns(self) -> i64 {
+        match self {
+            Self::Trades | Self::Touch => ORDER_SLACK_NS,
+            Self::Depth => DEPTH_SLACK_NS,
+        }
+    }
+}
+
 /// Watches one instrument.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Monitor {
@@ -403,16 +419,23 @@ impl Monitor {
     /// Whether the update is older than one before it of its stream. That it is only older than one
     /// of another stream is ordinary: venues order none of them by the others.
     fn order(&mut self, update: &Update, stream: Stream, at: Time) -> bool {
+        self.today.late += u64::from(update.late);
+        let newest = &mut self.newest[stream as usize];
+        // A snapshot answers a request, and differences that it does not hold may be older.
+        if let Body::Depth(depth) = &update.body
+            && matches!(depth.kind, DepthKind::Snapshot { .. })
+        {
+            *newest = Time::UNKNOWN;
+            return false;
+        }
         if !update.venue_time.is_known() {
             return false;
         }
-        let newest = &mut self.newest[stream as usize];
         let back_ns = newest.since(update.venue_time);
-        if newest.is_known() && back_ns > 0 {
+        if newest.is_known() && back_ns > stream.slack_ns() {
             return self.found(Kind::OutOfOrder, Some(back_ns), at);
         }
-        *newest = update.venue_time;
-        self.today.late += u64::from(update.late);
+        *newest = update.venue_time.max(*newest);
         false
     }
 
