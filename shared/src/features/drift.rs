@@ -135,7 +135,7 @@ pub struct Measures {
     pub index: Option<f64>,
     /// Their Kolmogorov-Smirnov distance.
     pub distance: Option<f64>,
-    /// Their share of missing values, or that of the last block before there are as many.
+    /// Their share of missing values.
     pub missing: Option<f64>,
 }
 
@@ -236,17 +236,11 @@ impl Monitor {
         let (bins, missing) = self.window();
         let observed: u32 = bins.iter().sum();
         let judged = is_full && observed >= WINDOW / 2;
-        let updates = if is_full { WINDOW } else { BLOCK };
-        let gone = if is_full {
-            missing
-        } else {
-            u32::from(self.block.missing)
-        };
         let measures = Measures {
             deviations,
             index: judged.then(|| index(&bins, &statistics.shares)),
             distance: judged.then(|| distance(&bins, &statistics.shares)),
-            missing: Some(f64::from(gone) / f64::from(updates)),
+            missing: is_full.then(|| f64::from(missing) / f64::from(WINDOW)),
         };
         let is_constant = statistics.varies()
             && self.run > (RUN_MULTIPLE * statistics.longest_run).max(u64::from(BLOCK));
