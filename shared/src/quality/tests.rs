@@ -1,3 +1,5 @@
+//! What is found in made-up markets, and what is left alone.
+
 use alloc::vec::Vec;
 
 use super::*;

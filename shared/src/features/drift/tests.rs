@@ -1,3 +1,5 @@
+//! Drift of made-up features, against slow computations and by defect.
+
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
