@@ -122,7 +122,8 @@ impl Desk {
                 | Output::History { .. }
                 | Output::Step(_)
                 | Output::Arbitrage(_)
-                | Output::Funding(_) => {}
+                | Output::Funding(_)
+                | Output::Quality(_) => {}
             }
         }
     }

@@ -14,11 +14,13 @@ use tickerml_shared::event::{
     Body, Decision, Event, Gap, GapReason, Health, Operator, Record, Update,
 };
 use tickerml_shared::features::bars::Timeframe;
+use tickerml_shared::features::drift::{self, Drift, Reference};
 use tickerml_shared::funding_watch;
 use tickerml_shared::instrument::InstrumentId;
 use tickerml_shared::order::{Fill, Order, Reason, Report};
 use tickerml_shared::paper::funding::Missed;
 use tickerml_shared::paper::toxicity;
+use tickerml_shared::quality;
 use tickerml_shared::risk::denial::Denial;
 use tickerml_shared::synchroniser::{Counts, Synchroniser};
 use tickerml_shared::time::Time;
@@ -68,6 +70,10 @@ pub enum Effect {
     Arbitrage(arbitrage::News),
     /// A perpetual's funding became, or is no longer, worth a warning.
     Funding(funding_watch::Alert),
+    /// What a model would see of an instrument is at another level of drift.
+    Drift(InstrumentId, drift::Level),
+    /// What an instrument's data were like on the day that is over.
+    Quality(Box<quality::Report>),
 }
 
 /// An event that must be durable before it is applied.
@@ -87,6 +93,8 @@ pub struct Desk {
     derived: VecDeque<Event>,
     durable: VecDeque<Durable>,
     effects: VecDeque<Effect>,
+    /// By instrument; empty where no reference is at hand.
+    drift: Vec<Drift>,
 }
 
 impl Desk {
@@ -111,7 +119,21 @@ impl Desk {
             derived: VecDeque::new(),
             durable: VecDeque::new(),
             effects: VecDeque::new(),
+            drift: Vec::new(),
         }
+    }
+
+    /// Compares what a model would see with what it was trained on, from here on. It decides nothing
+    /// and is no part of the engine's state.
+    pub fn watch_drift(&mut self, reference: &Reference) {
+        let count = self.engine.cells().len();
+        self.drift = vec![Drift::new(Some(reference)); count];
+    }
+
+    /// By instrument, how far its features are from the reference; empty without one.
+    #[must_use]
+    pub fn drift(&self) -> &[Drift] {
+        &self.drift
     }
 
     /// What a start means: what was connected is not, what was in flight is void. The caller takes
@@ -241,7 +263,16 @@ impl Desk {
                     .push_back(Effect::History(instrument, timeframe)),
                 Output::Arbitrage(news) => self.effects.push_back(Effect::Arbitrage(news)),
                 Output::Funding(alert) => self.effects.push_back(Effect::Funding(alert)),
-                Output::Step(_) => {}
+                Output::Quality(report) => {
+                    self.effects.push_back(Effect::Quality(Box::new(report)));
+                }
+                Output::Step(step) => {
+                    let drift = self.drift.get_mut(step.instrument.index());
+                    if let Some(level) = drift.and_then(|drift| drift.update(&step)) {
+                        self.effects
+                            .push_back(Effect::Drift(step.instrument, level));
+                    }
+                }
             }
         }
         if record.event.is_trading() {

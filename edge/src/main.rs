@@ -15,6 +15,7 @@ use tickerml_edge::policy::Policy;
 use tickerml_edge::telemetry::{self, LogFormat};
 use tickerml_edge::{control, export, record, replay, run, store};
 use tickerml_shared::engine::Engine;
+use tickerml_shared::features::drift::ReferenceBuilder;
 use tickerml_shared::time::Time;
 
 /// Stack of a worker thread. Recovery hands the engine (some 60 KB) from frame to frame, which takes
@@ -189,6 +190,14 @@ struct Features {
     /// Draw the best features into this file
     #[arg(long, value_name = "FILE", requires = "evaluate")]
     svg: Option<PathBuf>,
+    /// Write what the selected features looked like in a journal into this file: a reference for drift
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "evaluate",
+        conflicts_with = "venue"
+    )]
+    reference: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -415,8 +424,36 @@ fn features(arguments: &Features) -> Result<(), Failure> {
     }
 }
 
+/// Writes what the selected features looked like at the pulses of a journal that are not masked.
+fn write_reference(journal: &Path, out: &Path) -> Result<(), Failure> {
+    let (mut builder, mut steps) = (ReferenceBuilder::new(), 0_u64);
+    replay::steps(journal, |step, _| {
+        if !step.masked {
+            builder.push_selected(&step.state);
+            steps += 1;
+        }
+        Ok(())
+    })
+    .map_err(Failure::failed)?;
+    if steps == 0 {
+        return Err(Failure::failed(format!(
+            "{}: no pulse with a live book: name the journal of a longer run",
+            journal.display()
+        )));
+    }
+    std::fs::write(out, builder.finish().to_bytes()).map_err(|error| {
+        Failure::failed(format!(
+            "{}: {error}: --reference must be a file that this user can write",
+            out.display()
+        ))
+    })
+}
+
 fn evaluate(arguments: &Features, filter: Filter) -> Result<(), Failure> {
     let inputs = &arguments.evaluate;
+    if let Some(out) = &arguments.reference {
+        write_reference(the_journal(inputs)?, out)?;
+    }
     let places: Vec<usize> = filter.rows().map(|feature| feature.place).collect();
     if places.is_empty() {
         return Err(Failure::usage(

@@ -753,7 +753,8 @@ fn ask_again(
                 | Output::Missed(_)
                 | Output::Toxic(_)
                 | Output::Arbitrage(_)
-                | Output::Funding(_) => {}
+                | Output::Funding(_)
+                | Output::Quality(_) => {}
             }
         }
     }

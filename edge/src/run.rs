@@ -1,7 +1,9 @@
 //! `tickerml-edge run`: recovery, connections, the desk's loop, the page, and an orderly end.
 
+mod effects;
 mod features;
 mod news;
+mod quality;
 mod summary;
 
 use std::collections::BTreeMap;
@@ -13,8 +15,7 @@ use std::time::Duration;
 
 use tickerml_shared::book::State as BookState;
 use tickerml_shared::event::{Body, DepthKind, Event, GapReason, Health, Operator, Record, Update};
-use tickerml_shared::instrument::{InstrumentId, Venue};
-use tickerml_shared::order::Report;
+use tickerml_shared::instrument::Venue;
 use tickerml_shared::record::Encoder;
 use tickerml_shared::risk::state::{Cause, Level, Scope};
 use tickerml_shared::schema;
@@ -27,8 +28,8 @@ use tokio::time::{sleep, timeout};
 use crate::clock;
 use crate::config::{Config, VenueConfig, sync_ns};
 use crate::control::{self, Ask, Question};
-use crate::desk::{Desk, Effect, MAX_BATCH};
-use crate::feed::{self, CHANNEL_UPDATES, Feed, FeedCommand, FeedStatus};
+use crate::desk::{Desk, MAX_BATCH};
+use crate::feed::{self, CHANNEL_UPDATES, Feed, FeedStatus};
 use crate::journal::{self, Batch, Header, JournalConfig, JournalHandle};
 use crate::net::tls;
 use crate::recovery::{self, Recovered};
@@ -165,6 +166,8 @@ struct Measured {
 /// The desk and everything around it.
 struct Runner {
     desk: Desk,
+    /// The data folder.
+    dir: PathBuf,
     journal: JournalHandle,
     store: StoreHandle,
     sampler: Sampler,
@@ -232,6 +235,9 @@ impl Runner {
             now,
         );
         desk.start();
+        if let Some(reference) = &config.drift_reference {
+            desk.watch_drift(reference);
+        }
         let (updates, inbox) = mpsc::channel(CHANNEL_UPDATES);
         let (asking, questions) = mpsc::channel(control::CHANNEL_COMMANDS);
         control::listen(dir, asking).map_err(|error| {
@@ -245,6 +251,7 @@ impl Runner {
         identity.config_hash.clone_from(&config.hash);
         let mut runner = Self {
             desk,
+            dir: dir.clone(),
             journal,
             store,
             sampler,
@@ -456,141 +463,6 @@ impl Runner {
         if self.journal.write(batch).is_err() {
             let text = format!("{count} events were not recorded: the disk is too slow or full");
             self.alarm("critical", "journal-dropped", text);
-        }
-    }
-
-    fn effect(&mut self, at: Time, effect: Effect) {
-        let setup = self.desk.engine().setup();
-        match effect {
-            Effect::Gap {
-                instrument,
-                gap,
-                found,
-            } => {
-                let what = &setup.instruments[instrument.index()];
-                self.recent.gap(at, instrument, what, &gap);
-                self.gap_row += 1;
-                if let Ok(row) = postcard::to_allocvec(&(at, instrument, gap)) {
-                    self.store.gap(self.gap_row, row);
-                }
-                if found {
-                    self.ask(instrument, FeedCommand::Resync(instrument));
-                }
-            }
-            Effect::History(instrument, timeframe) => {
-                self.ask(instrument, FeedCommand::History(instrument, timeframe));
-            }
-            Effect::Verdict { decision, verdict } => {
-                self.decisions += 1;
-                self.orders += u64::from(verdict.is_ok());
-                let what = &setup.instruments[decision.instrument.index()];
-                self.recent.decision(at, what, &decision, verdict);
-            }
-            Effect::Settled(event) => self.settled(at, &event),
-            Effect::Booked {
-                report,
-                fill,
-                reason,
-            } => {
-                self.fills += 1;
-                let what = &setup.instruments[report.instrument.index()];
-                self.recent.fill(what, &report, &fill, reason);
-            }
-            Effect::Missed(missed) => {
-                let what = view::name(&setup.instruments[missed.instrument.index()]);
-                let count = missed
-                    .count
-                    .map_or("an unknown number of".to_owned(), |count| count.to_string());
-                let charged = if missed.charged {
-                    "charged at the last rate"
-                } else {
-                    "not charged"
-                };
-                let text = format!("{what}: {count} funding settlements passed unseen, {charged}");
-                self.alarm("warning", "funding-missed", text);
-            }
-            Effect::Toxic(mark) => self.recent.toxic(&mark),
-            Effect::Arbitrage(what) => {
-                if let Some((severity, code, text)) = news::arbitrage(setup, &what) {
-                    self.alarm(severity, code, text);
-                }
-            }
-            Effect::Funding(alert) => {
-                let (severity, code, text) = news::funding(setup, &alert);
-                self.alarm(severity, code, text);
-            }
-        }
-    }
-
-    /// A durable event was applied: what the page and the operator are told of it.
-    fn settled(&mut self, at: Time, event: &Event) {
-        match event {
-            Event::Report(report) => self.reported(report),
-            Event::Restrict(restriction) => {
-                let scope = self.scope_name(restriction.scope);
-                let (level, code) = (restriction.level.name(), restriction.cause.code());
-                self.alarm("critical", code, format!("{scope} is {level}"));
-            }
-            Event::Funded(funded) => {
-                let what = &self.desk.engine().setup().instruments[funded.instrument.index()];
-                tracing::info!(
-                    instrument = %view::name(what),
-                    received = %funded.amount,
-                    estimated = funded.estimated,
-                    "funding",
-                );
-            }
-            Event::Operator(Operator::Resume { scope, reason }) => {
-                let scope = self.scope_name(*scope);
-                tracing::warn!(%scope, %reason, "resumed");
-                let text = format!("{scope} resumed: {reason}");
-                self.recent.alarm(at, "info", "resumed", text);
-            }
-            Event::Operator(Operator::Halt { scope, cause }) => {
-                let text = format!("{} halted", self.scope_name(*scope));
-                self.alarm("critical", cause.code(), text);
-            }
-            Event::Operator(Operator::Flatten(cause)) => {
-                self.alarm(
-                    "critical",
-                    cause.code(),
-                    "closing every position".to_owned(),
-                );
-            }
-            Event::Start
-            | Event::Mark(_)
-            | Event::Market(_)
-            | Event::Pulse
-            | Event::Decision(_)
-            | Event::Health(_) => {}
-        }
-    }
-
-    fn reported(&self, report: &Report) {
-        let what = &self.desk.engine().setup().instruments[report.instrument.index()];
-        tracing::debug!(
-            instrument = %view::name(what),
-            order = report.order.0,
-            number = report.number,
-            outcome = ?report.outcome,
-            "report",
-        );
-    }
-
-    fn scope_name(&self, scope: Scope) -> String {
-        match scope {
-            Scope::Portfolio => "the portfolio".to_owned(),
-            Scope::Venue(venue) => venue.name().to_owned(),
-            Scope::Instrument(id) => {
-                view::name(&self.desk.engine().setup().instruments[id.index()])
-            }
-        }
-    }
-
-    /// Asks something of the connections of an instrument.
-    fn ask(&self, instrument: InstrumentId, command: FeedCommand) {
-        for feed in self.feeds.iter().filter(|feed| feed.carries(instrument)) {
-            feed.command(command);
         }
     }
 

@@ -24,6 +24,7 @@ pub mod order;
 pub mod paper;
 pub mod performance;
 pub mod positions;
+pub mod quality;
 pub mod rand;
 pub mod record;
 pub mod risk;

@@ -80,7 +80,7 @@ fn value(place: u64, step: u64, column: u64) -> f32 {
         1 if noise.is_finite() => noise,
         2 => [0.0, -0.0, f32::MAX, f32::MIN, f32::MIN_POSITIVE, 1e-45][(z % 6) as usize],
         3 => (step / 60) as f32,
-        4 if z % 3 == 0 => (z % 1_000) as f32 / 7.0,
+        4 if z.is_multiple_of(3) => (z % 1_000) as f32 / 7.0,
         _ => f32::NAN,
     }
 }

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tickerml_shared::features::SELECTED;
+use tickerml_shared::features::drift::Reference;
 use tickerml_sim::capture::Feed;
 
 const EDGE: &str = env!("CARGO_BIN_EXE_edge-under-test");
@@ -678,6 +680,14 @@ fn assert_features_exported(market: &Market, summary: &Value) {
         let bytes = fs::read(&table).expect("a table");
         assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
     }
+    let (journal, out) = (market.path("data/journal"), market.path("reference.bin"));
+    // The run is too short for a return, but not for what features looked like.
+    edge(&["features", "--evaluate", &journal, "--reference", &out]);
+    let reference = Reference::from_bytes(&fs::read(&out).expect("written")).expect("a reference");
+    let known = SELECTED
+        .iter()
+        .filter(|place| reference.get(**place).is_some());
+    assert!(known.count() > 10, "what a model sees of a live book");
     let one = ["export", &store, "--instrument", "kraken:nothing"];
     refused(
         &one,

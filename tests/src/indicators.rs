@@ -132,7 +132,16 @@ fn money_flow(series: &Series) -> Option<f64> {
 }
 
 /// Fields of Stock.Indicators' results, `file.field`.
-fn stock() -> Vec<(&'static str, Ours, Scale, usize)> {
+fn stock() -> Vec<Field> {
+    let mut fields = stock_adx_to_mfi();
+    fields.extend(stock_obv_to_wma());
+    fields
+}
+
+/// A field, how we compute it, what a difference is measured by, and the bars until it has settled.
+type Field = (&'static str, Ours, Scale, usize);
+
+fn stock_adx_to_mfi() -> Vec<Field> {
     const P: Scale = Scale::Price;
     vec![
         ("adx.pdi", row(I::PlusDi), PERCENT, 350),
@@ -196,6 +205,12 @@ fn stock() -> Vec<(&'static str, Ours, Scale, usize)> {
         ("macd.fastEma", row(I::Ema12), P, 0),
         ("macd.slowEma", row(I::Ema26), P, 0),
         ("mfi.mfi", row(I::Mfi), PERCENT, 0),
+    ]
+}
+
+fn stock_obv_to_wma() -> Vec<Field> {
+    const P: Scale = Scale::Price;
+    vec![
         // TA-Lib begins with the first volume, this one with nothing.
         (
             "obv.obv",

@@ -12,6 +12,7 @@ mod kill;
 mod microstructure;
 mod orderbook_features;
 mod power;
+mod quality;
 mod simulation;
 mod tapes;
 mod tidy;

@@ -18,6 +18,8 @@ use tickerml_edge::venue::{Endpoint, Purpose, Reply, Transmit};
 use tickerml_shared::book::State;
 use tickerml_shared::engine::{Engine, Setup};
 use tickerml_shared::event::{Record, Side};
+use tickerml_shared::features::bars::Timeframe;
+use tickerml_shared::features::indicators::Indicator;
 use tickerml_shared::instrument::{Instrument, Venue};
 use tickerml_shared::record::{Decoder, Encoder};
 use tickerml_shared::time::{MILLIS, SECONDS, Time};
@@ -394,7 +396,9 @@ impl Simulation {
                 | Effect::Missed(_)
                 | Effect::Toxic(_)
                 | Effect::Arbitrage(_)
-                | Effect::Funding(_) => {}
+                | Effect::Funding(_)
+                | Effect::Drift(..)
+                | Effect::Quality(_) => {}
             }
         }
     }
@@ -523,4 +527,36 @@ fn a_market_without_faults_has_no_gaps() {
     let gaps: Vec<_> = simulation.gaps.keys().copied().collect();
     assert_eq!(gaps, ["disconnected"], "only the start's own");
     assert_eq!(simulation.gaps["disconnected"], 16);
+}
+
+/// Every venue is asked for its own bars, so that long timeframes are known after a minute or two, and
+/// again for the bar whose beginning nobody saw.
+#[test]
+fn long_timeframes_are_known_soon_after_the_start() {
+    for kucoin in [Venue::Kucoin, Venue::KucoinUta] {
+        let mut simulation = Simulation::new(5, kucoin, false);
+        while simulation.now < START_NS + 150 * SECONDS {
+            simulation.step(true);
+        }
+        let engine = simulation.desk.engine();
+        for (cell, instrument) in engine.cells().iter().zip(&engine.setup().instruments) {
+            for timeframe in &Timeframe::ALL[1..] {
+                let values = cell.features().bars().indicators(*timeframe);
+                assert!(
+                    values.known() > Indicator::COUNT * 9 / 10,
+                    "{} {} {}: {values:?}",
+                    instrument.venue,
+                    instrument.symbol,
+                    timeframe.name()
+                );
+            }
+            assert!(cell.features().bars().alpha158().known() > 150);
+        }
+        let hash = hex(&engine.state_hash());
+        assert_eq!(
+            hex(&simulation.refold()),
+            hash,
+            "the bars are in the journal"
+        );
+    }
 }

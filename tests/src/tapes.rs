@@ -1,7 +1,7 @@
 //! Tapes that several tests fold: random ones from a fixed seed, and recorded ones.
 
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tickerml_edge::venue::session::Session;
 use tickerml_shared::event::{
@@ -248,26 +248,27 @@ const LINES_MAX: usize = 30_000;
 
 /// What a recording says, decoded; `None` where it is not at hand.
 pub(crate) fn recorded(venue: Venue, path: &str) -> Option<Tape> {
-    let root = std::env::var_os("TICKERML_DATA").map_or_else(
+    read(venue, &[&data().join(path)], LINES_MAX)
+}
+
+/// Where recordings are.
+pub(crate) fn data() -> PathBuf {
+    std::env::var_os("TICKERML_DATA").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")),
         PathBuf::from,
-    );
-    let file = root.join(path);
-    if !file.exists() {
+    )
+}
+
+/// What the first lines of recordings that follow one another say, decoded; `None` where one is not
+/// at hand.
+pub(crate) fn read(venue: Venue, files: &[&Path], lines_max: usize) -> Option<Tape> {
+    if files.iter().any(|file| !file.exists()) {
         return None;
     }
-    let bytes = std::fs::read(&file).expect("a readable recording");
-    let mut text = String::new();
-    let read = match file.extension().and_then(|extension| extension.to_str()) {
-        Some("gz") => flate2::read::MultiGzDecoder::new(&*bytes).read_to_string(&mut text),
-        Some("zst") => zstd::stream::read::Decoder::new(&*bytes)
-            .and_then(|mut decoder| decoder.read_to_string(&mut text)),
-        _ => (&*bytes).read_to_string(&mut text),
-    };
-    read.expect("a whole recording");
+    let text: String = files.iter().map(|file| unpacked(file)).collect();
     let mut session = Session::capture(venue);
     let (mut updates, mut now) = (Vec::new(), START.minus(400 * 86_400 * SECONDS));
-    for line in text.lines().take(LINES_MAX) {
+    for line in text.lines().take(lines_max) {
         let (at, frame) = line
             .split_once(' ')
             .and_then(|(stamp, frame)| Some((Time(stamp.parse().ok()?), frame)))
@@ -282,8 +283,21 @@ pub(crate) fn recorded(venue: Venue, path: &str) -> Option<Tape> {
         .map(|listing| listing.instrument.clone())
         .collect();
     Some(Tape {
-        name: path.to_owned(),
+        name: files.first()?.display().to_string(),
         instruments,
         updates,
     })
+}
+
+fn unpacked(file: &Path) -> String {
+    let bytes = std::fs::read(file).expect("a readable recording");
+    let mut text = String::new();
+    let read = match file.extension().and_then(|extension| extension.to_str()) {
+        Some("gz") => flate2::read::MultiGzDecoder::new(&*bytes).read_to_string(&mut text),
+        Some("zst") => zstd::stream::read::Decoder::new(&*bytes)
+            .and_then(|mut decoder| decoder.read_to_string(&mut text)),
+        _ => (&*bytes).read_to_string(&mut text),
+    };
+    read.expect("a whole recording");
+    text
 }

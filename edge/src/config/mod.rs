@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use tickerml_shared::engine::{Costs, Setup};
+use tickerml_shared::features::drift::Reference;
 use tickerml_shared::instrument::{Instrument, InstrumentId, Kind, MAX_INSTRUMENTS, Venue};
 use tickerml_shared::num::{CASH_SCALE, Cash, MAX_SCALE, parse};
 use tickerml_shared::paper::venue::Rules;
@@ -62,6 +63,8 @@ pub struct Config {
     pub journal: JournalKeys,
     /// The store of features.
     pub features: FeatureKeys,
+    /// What features looked like in training; `None` where drift is not watched.
+    pub drift_reference: Option<Reference>,
     /// Log format: `text` or `json`.
     pub log_format: String,
     /// Log filter, as tracing's environment filter.
@@ -121,8 +124,15 @@ struct Raw {
     page: RawPage,
     journal: JournalKeys,
     features: FeatureKeys,
+    drift: RawDrift,
     log: RawLog,
     venue: Vec<RawVenue>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDrift {
+    reference: String,
 }
 
 #[derive(Deserialize)]
@@ -315,6 +325,8 @@ fn resolve(
     }
     positive("journal.sync_seconds", raw.journal.sync_seconds, 3_600)?;
     features_of(raw.features).map_err(named)?;
+    let drift_reference =
+        drift_of(root, &raw.drift.reference).map_err(|cause| fail("drift.reference", &cause))?;
     Ok(Config {
         name: raw.node.name,
         data_dir: root.join(raw.node.data_dir),
@@ -325,11 +337,27 @@ fn resolve(
         listen,
         journal: raw.journal,
         features: raw.features,
+        drift_reference,
         log_format: raw.log.format,
         log_filter: raw.log.filter,
         venues,
         hash: tickerml_shared::schema::fingerprint(text.as_bytes()).to_string(),
     })
+}
+
+/// Reads the reference for drift; `None` where the key is empty.
+fn drift_of(root: &Path, file: &str) -> Result<Option<Reference>, String> {
+    if file.is_empty() {
+        return Ok(None);
+    }
+    let path = root.join(file);
+    let remedy = "make it with `tickerml-edge features --reference`, or write \"\" for none";
+    let bytes =
+        std::fs::read(&path).map_err(|error| format!("{}: {error}; {remedy}", path.display()))?;
+    let reference = Reference::from_bytes(&bytes);
+    reference
+        .map(Some)
+        .map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Checks the keys of the store of features. An error is the key and what is wrong with it.

@@ -416,6 +416,26 @@ fn a_mistake_of_stored_features_is_named_with_cause_and_remedy() {
     assert!(!off.features.store);
 }
 
+#[test]
+fn a_reference_for_drift_must_be_one() {
+    let key = "reference = \"\"";
+    for (file, wanted) in [
+        (
+            "nowhere.bin",
+            &["drift.reference", "nowhere.bin", "features --reference"][..],
+        ),
+        (
+            "instruments.toml",
+            &["drift.reference", "no drift reference"][..],
+        ),
+    ] {
+        let error = mistaken(key, &format!("reference = \"{file}\""));
+        for word in wanted {
+            assert!(error.contains(word), "{file}: {word:?} in {error}");
+        }
+    }
+}
+
 /// Loads the shipped configuration with a file of recorded latencies that holds this.
 fn recorded(bytes: Option<&[u8]>) -> Result<Config, ConfigError> {
     let folder = tempfile::tempdir().expect("a folder");

@@ -3,7 +3,9 @@
 use tickerml_shared::arbitrage::{News, Opportunity, Stage};
 use tickerml_shared::engine::Setup;
 use tickerml_shared::event::RATE_SCALE;
+use tickerml_shared::features::drift::Level as Drift;
 use tickerml_shared::funding_watch::{Alert, Level};
+use tickerml_shared::instrument::InstrumentId;
 use tickerml_shared::num::Fixed;
 
 use crate::view::name;
@@ -57,9 +59,24 @@ pub(super) fn funding(setup: &Setup, alert: &Alert) -> Alarm {
     (severity, "funding-rate", text)
 }
 
+/// What a model would see of an instrument is, or is no longer, what it was trained on.
+pub(super) fn drift(setup: &Setup, instrument: InstrumentId, level: Drift) -> Alarm {
+    let what = name(&setup.instruments[instrument.index()]);
+    let severity = if level == Drift::Drifted {
+        "warning"
+    } else {
+        "info"
+    };
+    (
+        severity,
+        "drift",
+        format!("the features of {what} are now {}", level.name()),
+    )
+}
+
 #[cfg(test)]
 mod tests {
-    use tickerml_shared::instrument::{Instrument, InstrumentId, Venue};
+    use tickerml_shared::instrument::{Instrument, Venue};
     use tickerml_shared::time::Time;
 
     use super::*;

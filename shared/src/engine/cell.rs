@@ -179,6 +179,12 @@ impl Cell {
         self.window.decide(action);
     }
 
+    /// The memory of its features.
+    #[must_use]
+    pub fn features(&self) -> &Features {
+        &self.features
+    }
+
     /// The pulses that a policy sees.
     #[must_use]
     pub const fn window(&self) -> &Window {

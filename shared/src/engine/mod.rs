@@ -41,6 +41,7 @@ use crate::paper::toxicity::{self, Toxicity};
 use crate::paper::venue::{self as paper, Rules, Terms};
 use crate::performance::{DEFAULT_PERIOD_NS, Scorecard};
 use crate::positions::Tracker;
+use crate::quality::{self, Quality};
 use crate::risk;
 use crate::risk::denial::Denial;
 use crate::risk::gate::Gate;
@@ -49,11 +50,11 @@ use crate::time::Time;
 use crate::trajectory::MarketStep;
 use crate::window::Window;
 
-/// Outputs that one record can give rise to: a pulse asks, steps, restricts, settles and closes, each
-/// at most once or twice per instrument; every opportunity of arbitrage that is kept may end or be
+/// Outputs that one record can give rise to: a pulse asks, steps, restricts, settles, closes and
+/// reports, each at most once or twice per instrument; every opportunity of arbitrage that is kept may end or be
 /// tried out, and as many may begin. The queue is drained after every record, so its overflow would be
 /// a defect.
-const MAX_OUTPUTS: usize = 8 * MAX_INSTRUMENTS + 3 * arbitrage::MAX_OPEN + arbitrage::CLOSED_KEPT;
+const MAX_OUTPUTS: usize = 9 * MAX_INSTRUMENTS + 3 * arbitrage::MAX_OPEN + arbitrage::CLOSED_KEPT;
 
 /// Everything that makes two engines the same, apart from the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,6 +159,8 @@ pub enum Output {
     Arbitrage(arbitrage::News),
     /// A funding rate became more, or less, alarming.
     Funding(funding_watch::Alert),
+    /// What an instrument's data were like on the UTC day that is over.
+    Quality(quality::Report),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -180,6 +183,7 @@ struct State {
     toxicity: Box<Toxicity>,
     arbitrage: Monitor,
     funding: Watch,
+    quality: Quality,
 }
 
 impl State {
@@ -270,6 +274,7 @@ impl Engine {
             toxicity: Box::default(),
             arbitrage: Monitor::new(&setup.instruments),
             funding: Watch::new(setup.instruments.len()),
+            quality: Quality::new(&setup.instruments),
             crosses: crosses.into_iter().map(|(_, cross)| cross).collect(),
         };
         Self::of(setup, state)
@@ -388,6 +393,7 @@ impl Engine {
         self.state.now = at;
         if new_day {
             self.reprice_all(at);
+            self.close_day();
         }
         // What was on its way when the last process ended met no book.
         if record.event != Event::Start {
@@ -414,6 +420,15 @@ impl Engine {
         }
         while let Some(mark) = self.state.toxicity.poll() {
             self.emit(Output::Toxic(mark));
+        }
+    }
+
+    /// Reports on the data of the day that is over.
+    fn close_day(&mut self) {
+        for index in 0..self.state.cells.len() {
+            if let Some(report) = self.state.quality.close(id_of(index)) {
+                self.emit(Output::Quality(report));
+            }
         }
     }
 
@@ -492,13 +507,17 @@ impl Engine {
         }
     }
 
-    /// Book and features take the update. Returns a gap that the book found in itself.
+    /// Book and features take the update, and it is judged. Returns a gap that the book found in itself.
     fn update(&mut self, update: &Update, at: Time) -> Option<Gap> {
         let index = update.instrument.index();
         let cell = &mut self.state.cells[index];
         let instrument = &self.setup.instruments[index];
         let cross = cell.cross.map(|group| &mut self.state.crosses[group]);
-        cell.update(update.instrument, update, instrument, cross, at)
+        let found = cell.update(update.instrument, update, instrument, cross, at);
+        self.state
+            .quality
+            .update(update, &cell.book, found.as_ref(), at);
+        found
     }
 
     /// A trade hits what rests, before the depth change that it caused.
@@ -721,6 +740,12 @@ impl Engine {
     #[must_use]
     pub fn toxicity(&self) -> &Toxicity {
         &self.state.toxicity
+    }
+
+    /// How good each instrument's data are.
+    #[must_use]
+    pub const fn quality(&self) -> &Quality {
+        &self.state.quality
     }
 
     /// The terms in force, by instrument.

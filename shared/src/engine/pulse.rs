@@ -33,6 +33,8 @@ impl Engine {
                 });
             }
         }
+        let books = self.state.cells.iter().map(|cell| &cell.book);
+        self.state.quality.pulse(books, at);
         self.state.toxicity.advance(at);
         self.state.tracker.advance(at);
         self.observe(at);

@@ -13,6 +13,7 @@ pub mod alpha158;
 pub mod bars;
 pub mod book;
 pub mod cross;
+pub mod drift;
 pub mod flow;
 pub mod funding;
 pub mod impact;

@@ -308,7 +308,8 @@ impl Run {
                 | Output::Missed(_)
                 | Output::Toxic(_)
                 | Output::Arbitrage(_)
-                | Output::Funding(_) => {}
+                | Output::Funding(_)
+                | Output::Quality(_) => {}
             }
         }
         for life in self.engine.orders().open() {
