@@ -657,7 +657,7 @@ fn summary_of(ended: Ended) -> Value {
 fn exported(arguments: &[&str]) -> String {
     let ended = edge(arguments);
     assert_eq!(ended.code, Some(0), "{arguments:?}: {}", ended.err);
-    one_line(&ended.err, &["rows"]);
+    assert!(ended.err.ends_with(" rows\n"), "{}", ended.err);
     ended.out
 }
 
