@@ -672,17 +672,13 @@ impl Runner {
         };
         self.turn().await?;
         self.checkpoint().await?;
+        // The summary counts what was stored.
+        self.sampler.close().await?;
         let summary = self.summary(&statuses, started);
-        let Self {
-            journal,
-            store,
-            sampler,
-            ..
-        } = self;
+        let Self { journal, store, .. } = self;
         tokio::task::spawn_blocking(move || {
             journal.close().map_err(RunError::new)?;
-            store.close().map_err(RunError::new)?;
-            sampler.close().map_err(RunError::new)
+            store.close().map_err(RunError::new)
         })
         .await
         .map_err(RunError::new)??;

@@ -5,14 +5,16 @@
 //! and without it trades alike.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tickerml_shared::engine::{Engine, Setup};
 use tickerml_shared::instrument::{Instrument, InstrumentId};
 use tickerml_shared::time::{SECONDS, Time};
 
+use super::RunError;
 use crate::config::FeatureKeys;
-use crate::store::features::{self, FeatureHandle};
+use crate::store::features::{self, FeatureHandle, FeatureStats};
 use crate::store::{OpenReport, Probe, StoreError};
 use crate::web::snapshot as web;
 
@@ -20,6 +22,8 @@ use crate::web::snapshot as web;
 pub(super) struct Sampler {
     /// `None` where features are not stored.
     handle: Option<FeatureHandle>,
+    /// What its thread did, also after it ended.
+    stats: Option<Arc<FeatureStats>>,
     every_ns: u64,
     /// The stretch of the newest sample.
     stretch: u64,
@@ -36,6 +40,7 @@ impl Sampler {
     ) -> Result<(Self, OpenReport), StoreError> {
         let mut sampler = Self {
             handle: None,
+            stats: None,
             every_ns: keys.every_s * SECONDS,
             stretch: 0,
         };
@@ -45,6 +50,7 @@ impl Sampler {
         let names = setup.instruments.iter().map(name).collect();
         let max_bytes = u64::from(keys.max_mib) << 20;
         let (handle, report) = features::spawn(dir, now.0, probe, max_bytes, names)?;
+        sampler.stats = Some(Arc::clone(handle.stats()));
         sampler.handle = Some(handle);
         Ok((sampler, report))
     }
@@ -66,13 +72,13 @@ impl Sampler {
 
     /// Bytes that the device was given.
     pub(super) fn written(&self) -> u64 {
-        let handle = self.handle.as_ref();
-        handle.map_or(0, |handle| handle.stats().bytes.load(Relaxed))
+        let stats = self.stats.as_ref();
+        stats.map_or(0, |stats| stats.bytes.load(Relaxed))
     }
 
     /// What the page shows.
     pub(super) fn shown(&self) -> Option<web::FeatureStore> {
-        let stats = self.handle.as_ref()?.stats();
+        let stats = self.stats.as_ref()?;
         let known = |at: u64| (at > 0).then_some(at);
         Some(web::FeatureStore {
             vectors: stats.vectors.load(Relaxed),
@@ -85,9 +91,13 @@ impl Sampler {
         })
     }
 
-    /// Makes everything durable. Blocks.
-    pub(super) fn close(self) -> Result<(), StoreError> {
-        self.handle.map_or(Ok(()), FeatureHandle::close)
+    /// Makes everything durable; no more samples are taken.
+    pub(super) async fn close(&mut self) -> Result<(), RunError> {
+        let Some(handle) = self.handle.take() else {
+            return Ok(());
+        };
+        let closed = tokio::task::spawn_blocking(move || handle.close()).await;
+        closed.map_err(RunError::new)?.map_err(RunError::new)
     }
 }
 
