@@ -223,7 +223,7 @@ fn difference(h: &mut Html, spread: Option<Spread>, itself: bool) {
         put!(h; r#"<span class="quiet">"# (if itself { "" } else { UNKNOWN }) "</span>");
         return;
     };
-    put!(h; (signed(Some(spread.mid_bps), 2)) "<br>");
+    put!(h; "<div>" (signed(Some(spread.mid_bps), 2)) "</div>");
     let crossed = signed(Some(spread.crossed_bps), 2);
     if spread.crossed_bps > 0.0 {
         put!(h; r#"<span class="flag">"# (crossed) "</span>");

@@ -73,6 +73,7 @@ async fn the_page_of_signals_shows_what_it_must() {
         ("funding", "long: enter before <time"),
         ("funding", "any time"),
         ("funding", "0.7712"),
+        ("funding", "1\u{a0}h 56\u{a0}min"),
         ("funding", "+37.50"),
         ("features", "<h3>order flow</h3>"),
         ("features", "160 values known"),
@@ -102,10 +103,23 @@ async fn the_page_of_signals_shows_what_it_must() {
             !body.contains("data-part=\"funding\"") && !body.contains("data-part=\"features\"")
         );
     }
-    println!(
-        "the page of signals weighs {:.1} KiB",
-        body.len() as f64 / 1024.0
+}
+
+/// With as many features and instruments as there are now.
+#[tokio::test]
+async fn the_page_of_signals_is_light() {
+    const BYTES_MAX: usize = 300 * 1024;
+    let s = Snapshot::demo(1);
+    assert_eq!(
+        (s.features.rows.len(), s.features.instruments.len()),
+        (64, 16)
     );
+    let b = bench(s).await;
+    for view in View::ALL {
+        let bytes = fetch(b.at, view.path()).await.body.len();
+        println!("{}: {:.1} KiB", view.path(), bytes as f64 / 1024.0);
+        assert!(bytes <= BYTES_MAX, "{}: {bytes} bytes", view.path());
+    }
 }
 
 #[tokio::test]
