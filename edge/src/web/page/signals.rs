@@ -1,7 +1,7 @@
 //! What the markets say: arbitrage, what venues differ in, funding, features.
 
 use super::{
-    pieces::{Tone, badge, dash, flags, full, gain, gain_to, pair, side, since, time, until_s},
+    pieces::{Tone, badge, dash, full, gain, gain_to, pair, side, since, time, until_s},
     table::{Col, Row, Shape, number, table, text, wide},
 };
 use crate::web::{
@@ -18,14 +18,24 @@ fn market(h: &mut Html, market: &Market) {
     pair(h, &market.instrument, &market.venue);
 }
 
-/// Where to buy, where to sell, and the money's currency.
+/// Where to buy and where to sell.
 fn legs(r: &mut Row<'_>, buy: &Market, sell: &Market) {
-    r.with(|h| market(h, buy));
-    r.with(|h| market(h, sell));
+    r.with(|h| put!(h; [narrow(h, "buy at ")] [market(h, buy)]));
+    r.with(|h| put!(h; [narrow(h, "sell at ")] [market(h, sell)]));
+}
+
+/// A word that stands where a narrow screen shows no heading of the column.
+fn narrow(h: &mut Html, word: &'static str) {
+    put!(h; r#"<span class="quiet narrow">"# (word) "</span>");
 }
 
 fn gains(r: &mut Row<'_>, walk: &Gain, currency: &str) {
-    r.with(|h| put!(h; (exact(&walk.qty)) [flags(h, &[(walk.cut, "or more")])]));
+    let qty = exact(&walk.qty);
+    r.cell(if walk.cut {
+        format!("≥\u{a0}{qty}")
+    } else {
+        qty
+    });
     r.with(|h| put!(h; [gain(h, Some(walk.net))] " <small>" (currency) "</small>"));
     r.with(|h| gain(h, Some(walk.net_bps)));
 }
@@ -192,9 +202,11 @@ pub(super) fn spreads(h: &mut Html, s: &Snapshot) {
     put!(h; r#"<p class="note">How far the mid of the row lies above that of the column, in basis "#
         "points; below it, what buying at the column and selling at the row brings before fees. A "
         "frame marks what brings something.</p>");
+    put!(h; r#"<div class="matrices">"#);
     for asset in &s.spreads {
-        matrix(h, asset);
+        put!(h; "<div>" [matrix(h, asset)] "</div>");
     }
+    put!(h; "</div>");
 }
 
 fn matrix(h: &mut Html, asset: &Spreads) {
@@ -241,7 +253,7 @@ pub(super) fn funding(h: &mut Html, s: &Snapshot) {
         number("Per day, bps"),
         number("Next, bps"),
         number("Settles in"),
-        text("Held"),
+        wide("Held"),
         number("Paid for it"),
         number("Cost over 24 h"),
         number("Paid in all"),
@@ -256,11 +268,14 @@ pub(super) fn funding(h: &mut Html, s: &Snapshot) {
         "No perpetual contract is traded, or no venue has announced its funding yet.",
         |r, f| {
             r.with(|h| pair(h, &f.instrument, &f.venue));
-            r.with(|h| level(h, f.level));
-            r.cell(signed(f.rate_bps, 3));
+            r.with(|h| match f.rate_bps {
+                Some(_) => level(h, f.level),
+                None => badge(h, Tone::Idle, "no rate yet"),
+            });
+            r.with(|h| rate(h, f));
             r.cell(signed(f.per_day_bps, 2));
             r.cell(signed(f.next_rate_bps, 3));
-            r.with(|h| settlement(h, f, s));
+            r.cell(f.next_ns.map_or_else(dash, |ns| until_s(s, ns)));
             r.with(|h| held(h, f, s));
             let paid = f.holding.as_ref().and_then(|held| held.paid);
             r.cell(fixed(paid, 4));
@@ -287,14 +302,15 @@ fn level(h: &mut Html, level: FundingLevel) {
     }
 }
 
-fn settlement(h: &mut Html, f: &Funding, s: &Snapshot) {
-    put!(h; (f.next_ns.map_or_else(dash, |ns| until_s(s, ns))));
+fn rate(h: &mut Html, f: &Funding) {
+    put!(h; (signed(f.rate_bps, 3)));
     if let Some(interval) = f.interval_s {
-        put!(h; " <small>of " (duration_s(interval.into())) "</small>");
+        put!(h; " <small>per " (duration_s(interval.into())) "</small>");
     }
 }
 
 fn held(h: &mut Html, f: &Funding, s: &Snapshot) {
+    narrow(h, "held: ");
     let Some(held) = &f.holding else {
         put!(h; r#"<span class="quiet">nothing</span>"#);
         return;
@@ -307,6 +323,7 @@ fn held(h: &mut Html, f: &Funding, s: &Snapshot) {
 
 /// The advice of the side that is held, or of both.
 fn timing(h: &mut Html, f: &Funding, s: &Snapshot) {
+    narrow(h, "best time: ");
     let side = f.holding.as_ref().map(|held| held.side.as_str());
     match side {
         Some(side) => {

@@ -55,9 +55,12 @@ async fn the_page_of_signals_shows_what_it_must() {
     for (id, wanted) in [
         ("opportunities", "48 pairs of markets are compared; 1,208"),
         ("opportunities", "3 could not be kept"),
-        ("opportunities", "SOL/USD <small>kraken</small>"),
+        (
+            "opportunities",
+            "buy at </span>SOL/USD <small>kraken</small>",
+        ),
         ("opportunities", "<span class=\"up\">+10.51</span>"),
-        ("opportunities", "or more"),
+        ("opportunities", "≥\u{a0}181.5"),
         ("closed", "an old quote"),
         ("closed", "a gap"),
         ("closed", "filled</span> net"),
@@ -69,6 +72,7 @@ async fn the_page_of_signals_shows_what_it_must() {
         ("spreads", "Spreads of XRP between venues"),
         ("funding", "warning"),
         ("funding", "no new risk is taken"),
+        ("funding", "no rate yet"),
         ("funding", "exit before <time"),
         ("funding", "long: enter before <time"),
         ("funding", "any time"),
