@@ -4,12 +4,13 @@ use std::cmp::Reverse;
 
 mod recent;
 mod risk;
+mod signals;
 mod trading;
 
 use tickerml_shared::book::State as BookState;
 use tickerml_shared::engine::{Cell, Engine};
 use tickerml_shared::event::{GapReason, Side};
-use tickerml_shared::features::{self, Vector};
+use tickerml_shared::features::Vector;
 use tickerml_shared::instrument::{Instrument, InstrumentId};
 use tickerml_shared::num::{Cash, Price, Qty, div_round, pow10};
 use tickerml_shared::order::Fill;
@@ -52,7 +53,7 @@ pub fn snapshot(engine: &Engine, recent: &Recent, shell: Shell, now: Time) -> Sn
         fill_counts: recent.counts(),
         attribution: trading::attribution(engine),
         performance: trading::performance(engine),
-        funding: trading::funding(engine),
+        funding: signals::funding(engine),
         reconciliation: trading::reconciliation(engine),
         paper: trading::terms(engine),
         risk: risk::risk(engine, recent, now),
@@ -68,7 +69,9 @@ pub fn snapshot(engine: &Engine, recent: &Recent, shell: Shell, now: Time) -> Sn
             .collect(),
         gaps: recent.gaps.iter().map(|(_, gap)| gap.clone()).collect(),
         alarms: recent.alarms.iter().cloned().collect(),
-        features: features(engine, &vectors),
+        features: signals::features(engine, &vectors),
+        arbitrage: signals::arbitrage(engine),
+        spreads: signals::spreads(engine),
         system,
         halts: risk::halts(engine, now),
         model,
@@ -248,21 +251,6 @@ fn book(cell: &Cell, instrument: &Instrument, vector: Option<&Vector>) -> web::B
         events: counters.events,
         trades: cell.trades,
     }
-}
-
-fn features(engine: &Engine, vectors: &[Option<Vector>]) -> Vec<web::Feature> {
-    let mut shown = Vec::new();
-    for (vector, instrument) in vectors.iter().zip(&engine.setup().instruments) {
-        for (index, feature) in features::selected().enumerate() {
-            shown.push(web::Feature {
-                instrument: name(instrument),
-                name: feature.to_string(),
-                unit: feature.row.unit.name().to_owned(),
-                value: vector.and_then(|vector| vector.get(index)).map(f64::from),
-            });
-        }
-    }
-    shown
 }
 
 /// What a policy would see of each instrument now.

@@ -8,13 +8,10 @@ use tickerml_shared::order::{Kind, Life, Order, Reason, TimeInForce};
 use tickerml_shared::paper::latency::Latency;
 use tickerml_shared::performance::{DEFAULT_PERIOD_NS, Performance};
 use tickerml_shared::positions::Strategy;
-use tickerml_shared::time::{MILLIS, MINUTES, SECONDS, Time};
+use tickerml_shared::time::{MILLIS, SECONDS, Time};
 
 use super::cash;
 use crate::web::snapshot as web;
-
-/// Over which the page predicts what funding will cost.
-const FUNDING_AHEAD_NS: u64 = 24 * 60 * MINUTES;
 
 fn ids(engine: &Engine) -> impl Iterator<Item = (InstrumentId, &Instrument)> {
     (0_u16..).map(InstrumentId).zip(&engine.setup().instruments)
@@ -205,28 +202,6 @@ fn figures(name: String, venue: String, series: &Performance) -> web::Figures {
         exposure_pct: summary.exposure.map(percent),
         trades: summary.trades.count,
     }
-}
-
-/// Funding of the instruments that have any.
-pub(super) fn funding(engine: &Engine) -> Vec<web::Funding> {
-    ids(engine)
-        .zip(engine.cells())
-        .filter_map(|((id, instrument), cell)| {
-            let rate = cell.funding.as_ref()?.rate?;
-            let position = engine.ledger().position(id);
-            let predicted = cell
-                .schedule
-                .predicted(engine.now(), position.qty, FUNDING_AHEAD_NS);
-            Some(web::Funding {
-                instrument: instrument.symbol.to_string(),
-                venue: instrument.venue.name().to_owned(),
-                next_ns: cell.schedule.settles().map(|settles| settles.0),
-                rate_bps: Some(rate as f64 / 1e8),
-                predicted: predicted.map(|received| -cash(received)),
-                paid: -cash(position.funding),
-            })
-        })
-        .collect()
 }
 
 /// What the newest comparisons with the venue's statement found, and what is still travelling.

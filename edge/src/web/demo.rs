@@ -1,5 +1,6 @@
 //! An invented snapshot with every kind of content, for tests and for looking at the page.
 
+mod signals;
 mod trading;
 
 use super::snapshot::*;
@@ -18,21 +19,6 @@ const INSTRUMENTS: [(&str, f64); 4] = [
     ("ETH/USD", 3_412.18),
     ("SOL/USD", 148.73),
     ("XRP/USD", 0.5231),
-];
-const FEATURES: [(&str, &str); 13] = [
-    ("imbalance_1", "ratio"),
-    ("imbalance_5", "ratio"),
-    ("imbalance_10", "ratio"),
-    ("microprice_deviation", "bps"),
-    ("spread", "bps"),
-    ("flow_1s", "ratio"),
-    ("flow_10s", "ratio"),
-    ("flow_60s", "ratio"),
-    ("vwap_deviation", "bps"),
-    ("realised_volatility", "bps/√min"),
-    ("cross_binance", "bps"),
-    ("cross_coinbase", "bps"),
-    ("cross_kraken", "bps"),
 ];
 
 /// SplitMix64 (Steele, Lea and Flood 2014): enough randomness for a picture.
@@ -91,7 +77,7 @@ impl Snapshot {
         snapshot.fill_counts = trading::fill_counts(tick);
         snapshot.attribution = trading::attribution();
         snapshot.performance = trading::performance(started);
-        snapshot.funding = trading::funding();
+        snapshot.funding = signals::funding(now);
         snapshot.risk = trading::risk(now);
         snapshot.reconciliation = trading::reconciliation(now, tick);
         snapshot.paper = trading::paper();
@@ -100,7 +86,9 @@ impl Snapshot {
         snapshot.books = books(&mut Dice(seed.wrapping_add(tick)), now, tick);
         snapshot.gaps = gaps(&mut Dice(seed + 2), now);
         snapshot.alarms = alarms(now);
-        snapshot.features = features(&mut Dice(seed.wrapping_add(tick)));
+        snapshot.features = signals::features(&mut Dice(seed.wrapping_add(tick)));
+        snapshot.arbitrage = signals::arbitrage(now, tick);
+        snapshot.spreads = signals::spreads(&mut Dice(seed.wrapping_add(tick)));
         snapshot.system = system(&mut Dice(seed ^ tick), now - started, tick);
         snapshot.halts = halts(now);
         snapshot.model = Model {
@@ -352,26 +340,6 @@ fn alarms(now: u64) -> Vec<Alarm> {
         text: text.to_owned(),
     })
     .collect()
-}
-
-fn features(dice: &mut Dice) -> Vec<Feature> {
-    let mut out = Vec::new();
-    for (i, &(instrument, _)) in INSTRUMENTS.iter().enumerate() {
-        for (f, &(name, unit)) in FEATURES.iter().enumerate() {
-            let value = match unit {
-                "ratio" => dice.swing(),
-                "bps" => 4.0 * dice.swing(),
-                _ => 2.0 + 3.0 * dice.unit(),
-            };
-            out.push(Feature {
-                instrument: instrument.to_owned(),
-                name: name.to_owned(),
-                unit: unit.to_owned(),
-                value: (!(i == 1 && f == 12)).then_some(value),
-            });
-        }
-    }
-    out
 }
 
 fn system(dice: &mut Dice, uptime_ns: u64, tick: u64) -> System {

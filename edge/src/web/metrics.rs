@@ -4,7 +4,7 @@
 //! Base units only: seconds, bytes, ratios. Counters end in `_total`. A value that is not known has
 //! no sample: a missing sample is honest, a zero is not.
 
-use super::snapshot::{Bound, Figures, Order, Snapshot, TradingState};
+use super::snapshot::{Bound, Figures, Funding, FundingLevel, Order, Snapshot, TradingState};
 use std::fmt::Write;
 
 /// The content type of the format.
@@ -84,6 +84,7 @@ pub(super) fn render(s: &Snapshot, silent_s: u64) -> String {
     reconciliation(&mut m, s);
     venues(&mut m, s);
     books(&mut m, s);
+    signals(&mut m, s);
     system(&mut m, s);
     m.out
 }
@@ -250,16 +251,6 @@ fn trading(m: &mut Families, s: &Snapshot) {
             let labels = [("venue", p.venue.as_str()), ("quantile", quantile)];
             m.sample(&labels, ms.map(|ms| ms / 1e3));
         }
-    }
-    m.gauge(
-        "tickerml_funding_paid",
-        "Funding paid, in the currency of account; negative is income.",
-    );
-    for f in &s.funding {
-        m.sample(
-            &[("venue", &f.venue), ("instrument", &f.instrument)],
-            Some(f.paid),
-        );
     }
 }
 
@@ -570,6 +561,85 @@ fn books(m: &mut Families, s: &Snapshot) {
     }
 }
 
+fn signals(m: &mut Families, s: &Snapshot) {
+    let a = &s.arbitrage;
+    m.gauge(
+        "tickerml_arbitrage_pairs",
+        "Ordered pairs of markets that are compared for arbitrage.",
+    )
+    .one(Some(a.watched as f64));
+    m.gauge(
+        "tickerml_arbitrage_open",
+        "Opportunities of arbitrage that are open.",
+    )
+    .one(Some(a.open.len() as f64));
+    m.counter(
+        "tickerml_arbitrage_opportunities_total",
+        "Opportunities of arbitrage that opened.",
+    )
+    .one(Some(a.opened as f64));
+    m.counter(
+        "tickerml_arbitrage_dropped_total",
+        "Opportunities of arbitrage that could not be kept.",
+    )
+    .one(Some(a.dropped as f64));
+    let nets = a.open.iter().map(|open| open.last.net);
+    m.gauge(
+        "tickerml_arbitrage_best_net",
+        "Net of the best open opportunity in its quote currency; no sample when none is open.",
+    )
+    .one(nets.reduce(f64::max));
+    funding(m, s);
+    m.gauge(
+        "tickerml_features_selected",
+        "Features that a model sees of each instrument.",
+    )
+    .one(Some(s.features.rows.len() as f64));
+    m.gauge(
+        "tickerml_features_known",
+        "How many of them are known of an instrument.",
+    );
+    for (place, market) in s.features.instruments.iter().enumerate() {
+        m.sample(
+            &[("venue", &market.venue), ("instrument", &market.instrument)],
+            Some(s.features.known(place) as f64),
+        );
+    }
+}
+
+fn funding(m: &mut Families, s: &Snapshot) {
+    let each = |m: &mut Families, value: &dyn Fn(&Funding) -> Option<f64>| {
+        for f in &s.funding {
+            m.sample(
+                &[("venue", &f.venue), ("instrument", &f.instrument)],
+                value(f),
+            );
+        }
+    };
+    m.gauge(
+        "tickerml_funding_paid",
+        "Funding paid, in the currency of account; negative is income.",
+    );
+    each(m, &|f| Some(f.paid));
+    m.gauge(
+        "tickerml_funding_rate_ratio",
+        "Rate of the next settlement, a fraction of notional; positive when longs pay.",
+    );
+    each(m, &|f| f.rate_bps.map(|bps| bps / 1e4));
+    m.gauge(
+        "tickerml_funding_level",
+        "How alarming the rate is: 0 calm, 1 warning, 2 blocking; no sample without a rate.",
+    );
+    each(m, &|f| {
+        f.rate_bps?;
+        Some(match f.level {
+            FundingLevel::Calm => 0.0,
+            FundingLevel::Warning => 1.0,
+            FundingLevel::Blocking => 2.0,
+        })
+    });
+}
+
 fn feature_store(m: &mut Families, s: &Snapshot) {
     let f = s.system.features.as_ref();
     let seconds = |at: Option<u64>| at.map(|at| at as f64 / NS);
@@ -775,6 +845,16 @@ mod tests {
             r#"tickerml_reconciliation_differences{explained="no"} 1"#,
             r#"tickerml_reconciliation_differences{explained="yes"} 0"#,
             "tickerml_win_ratio 0.541",
+            "tickerml_arbitrage_open 2",
+            "tickerml_arbitrage_opportunities_total 1208",
+            "tickerml_arbitrage_dropped_total 3",
+            "tickerml_arbitrage_best_net 2.84",
+            r#"tickerml_funding_level{venue="kucoin-futures",instrument="BTC/USDT-PERP"} 1"#,
+            r#"tickerml_funding_level{venue="kucoin-futures",instrument="XRP/USDT-PERP"} 2"#,
+            r#"tickerml_funding_rate_ratio{venue="kucoin-futures",instrument="BTC/USDT-PERP"} 0.00125"#,
+            "tickerml_features_selected 64",
+            r#"tickerml_features_known{venue="binance",instrument="BTC/USD"} 64"#,
+            r#"tickerml_features_known{venue="kucoin",instrument="BTC/USD"} 0"#,
         ] {
             assert!(text.contains(&format!("\n{line}\n")), "no {line}");
         }
@@ -783,6 +863,11 @@ mod tests {
         assert!(!text.contains("tickerml_limit_value{code=\"flash_crash\""));
         let empty = render(&Snapshot::default(), 0);
         assert!(!empty.contains("\ntickerml_reconciliation_differences"));
+        assert!(!empty.contains("\ntickerml_arbitrage_best_net"));
+        assert!(empty.contains("\ntickerml_arbitrage_open 0\n"));
+        assert!(
+            !text.contains(r#"tickerml_funding_level{venue="kucoin-futures",instrument="ETH/"#)
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //!
 //! | address | answer |
 //! |---|---|
-//! | `/`, `/trading`, `/risk`, `/venues`, `/decisions`, `/system` | the pages |
+//! | `/`, `/trading`, `/risk`, `/venues`, `/signals`, `/decisions`, `/system` | the pages |
 //! | `/events` | server-sent events: `snapshot`, the whole state as JSON |
 //! | `/events?view=overview` | server-sent events: `parts`, what changed on that page |
 //! | `/health` | 200, or 503 when halted, stale or silent; JSON with reasons |

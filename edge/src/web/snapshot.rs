@@ -9,9 +9,11 @@
 //! bounded by the constants below; [`Snapshot::bound`] cuts them.
 
 mod risk;
+mod signals;
 mod trading;
 
 pub use risk::*;
+pub use signals::*;
 pub use trading::*;
 
 use serde::Serialize;
@@ -50,6 +52,20 @@ pub const DIFFERENCES: usize = 50;
 pub const PAPER_VENUES: usize = 16;
 /// Switches of a venue's paper terms that the page keeps.
 pub const SWITCHES: usize = 16;
+/// Features that the page keeps.
+pub const FEATURES: usize = 64;
+/// Instruments whose features the page keeps.
+pub const MARKETS: usize = 64;
+/// Open opportunities that the page keeps; those that bring most stay.
+pub const OPEN_OPPORTUNITIES: usize = 32;
+/// Opportunities that are over and that the page keeps.
+pub const CLOSED_OPPORTUNITIES: usize = 32;
+/// Pairs with opportunities that the page keeps; those that had most stay.
+pub const PAIRS: usize = 64;
+/// Assets whose venues the page compares.
+pub const COMPARED_ASSETS: usize = 16;
+/// Instruments of an asset that the page compares.
+pub const COMPARED_MARKETS: usize = 16;
 
 /// The whole state of one edge at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -103,7 +119,11 @@ pub struct Snapshot {
     /// Alarms, newest first.
     pub alarms: Vec<Alarm>,
     /// The current feature values.
-    pub features: Vec<Feature>,
+    pub features: FeatureTable,
+    /// Arbitrage between venues.
+    pub arbitrage: Arbitrage,
+    /// What venues differ in, one entry per asset.
+    pub spreads: Vec<Spreads>,
     /// The process and its host.
     pub system: System,
     /// What is halted, why, and how to clear it: the halted ones of `risk.scopes`.
@@ -137,7 +157,8 @@ impl Snapshot {
 
     /// Cuts every list to its bound: the newest events stay, the newest equity points, and what an
     /// operator must not miss. For that, limits come out with the tripped and then the fullest first,
-    /// scopes with the most restricted first, differences with the unexplained first.
+    /// scopes with the most restricted first, differences with the unexplained first, opportunities
+    /// with those that bring most first.
     pub fn bound(&mut self) {
         let surplus = self
             .account
@@ -164,6 +185,7 @@ impl Snapshot {
         ] {
             rows.truncate(ROWS);
         }
+        self.bound_signals();
         self.paper.truncate(PAPER_VENUES);
         for terms in &mut self.paper {
             terms.switches.truncate(SWITCHES);
@@ -182,6 +204,30 @@ impl Snapshot {
         risk.violations.recent.truncate(VIOLATIONS);
         risk.denials.truncate(DENIALS);
         risk.denial_counts.truncate(DENIAL_CODES);
+    }
+
+    fn bound_signals(&mut self) {
+        let features = &mut self.features;
+        features.instruments.truncate(MARKETS);
+        features.rows.truncate(FEATURES);
+        for row in &mut features.rows {
+            row.values.truncate(MARKETS);
+        }
+        let arbitrage = &mut self.arbitrage;
+        let most = |a: &Opportunity, b: &Opportunity| b.last.net.total_cmp(&a.last.net);
+        arbitrage.open.sort_by(most);
+        arbitrage.open.truncate(OPEN_OPPORTUNITIES);
+        arbitrage.closed.truncate(CLOSED_OPPORTUNITIES);
+        arbitrage.pairs.sort_by_key(|pair| Reverse(pair.opened));
+        arbitrage.pairs.truncate(PAIRS);
+        self.spreads.truncate(COMPARED_ASSETS);
+        for spreads in &mut self.spreads {
+            spreads.instruments.truncate(COMPARED_MARKETS);
+            spreads.against.truncate(COMPARED_MARKETS);
+            for row in &mut spreads.against {
+                row.truncate(COMPARED_MARKETS);
+            }
+        }
     }
 }
 
@@ -456,19 +502,6 @@ pub struct Alarm {
     pub code: String,
     /// One sentence.
     pub text: String,
-}
-
-/// One feature of one instrument.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Feature {
-    /// Instrument.
-    pub instrument: String,
-    /// Name in the feature table.
-    pub name: String,
-    /// Unit in the feature table.
-    pub unit: String,
-    /// Value, where there is one.
-    pub value: Option<f64>,
 }
 
 /// The process and its host.

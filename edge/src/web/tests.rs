@@ -1,5 +1,6 @@
 //! The page over a real loopback socket.
 
+mod signals;
 mod trading;
 
 use super::{snapshot::*, *};
@@ -128,6 +129,7 @@ async fn every_route_answers_with_its_type_and_the_security_headers() {
         ("/trading", 200, html),
         ("/risk", 200, html),
         ("/venues", 200, html),
+        ("/signals", 200, html),
         ("/decisions", 200, html),
         ("/system", 200, html),
         ("/health", 200, "application/json"),
@@ -264,7 +266,7 @@ async fn what_venues_say_is_escaped() {
     s.books[0].stale_reason = Some(evil.to_owned());
     s.gaps[0].expected = evil.to_owned();
     s.alarms[0].text = evil.to_owned();
-    s.features[0].instrument = evil.to_owned();
+    signals::spoil(&mut s, evil);
     s.halts[0].why = evil.to_owned();
     s.health.reasons = vec![Reason {
         text: evil.to_owned(),
@@ -276,6 +278,7 @@ async fn what_venues_say_is_escaped() {
         "/trading",
         "/risk",
         "/venues",
+        "/signals",
         "/decisions",
         "/system",
         "/<script>alert(1)</script>",
@@ -637,8 +640,34 @@ async fn the_json_has_every_field() {
         ),
         (
             "/funding/0",
-            "instrument venue next_ns rate_bps predicted paid",
+            "instrument venue next_ns interval_s rate_bps per_day_bps next_rate_bps level holding \
+             predicted paid long short",
         ),
+        ("/funding/0/holding", "side qty since_ns paid"),
+        ("/funding/0/long", "enter exit"),
+        ("/funding/0/long/enter", "when ns"),
+        ("/features", "instruments rows"),
+        ("/features/instruments/0", "venue instrument"),
+        ("/features/rows/0", "name group unit values"),
+        ("/arbitrage", "watched opened dropped open closed pairs"),
+        (
+            "/arbitrage/open/0",
+            "id buy sell currency opened_ns lifetime_ms last best closed trial",
+        ),
+        ("/arbitrage/open/0/last", "qty net net_bps cut"),
+        ("/arbitrage/closed/0/trial", "state"),
+        (
+            "/arbitrage/closed/1/trial",
+            "state filled bought sold unhedged net",
+        ),
+        (
+            "/arbitrage/pairs/0",
+            "buy sell currency opened closed lifetime_mean_ms lifetime_median_ms net tried filled \
+             tried_net",
+        ),
+        ("/spreads/0", "asset instruments against"),
+        ("/spreads/0/against/0/1", "mid_bps crossed_bps"),
+        ("/reconciliation", "checked_ns checks differences"),
         ("/risk", "scopes limits violations denials denial_counts"),
         (
             "/risk/scopes/0",
@@ -655,7 +684,6 @@ async fn the_json_has_every_field() {
             "ns since_ns count instrument venue code text",
         ),
         ("/risk/denial_counts/0", "code count"),
-        ("/reconciliation", "checked_ns checks differences"),
         (
             "/reconciliation/differences/0",
             "venue what ours theirs travelling explained since_ns",

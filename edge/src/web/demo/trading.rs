@@ -499,21 +499,3 @@ pub(super) fn paper() -> Vec<PaperTerms> {
         )
         .collect()
 }
-
-pub(super) fn funding() -> Vec<Funding> {
-    vec![
-        Funding {
-            instrument: PERPETUAL.0.to_owned(),
-            venue: PERPETUAL.1.to_owned(),
-            next_ns: Some(NOON + 2 * 3_600 * SECOND),
-            rate_bps: Some(1.0),
-            predicted: Some(0.0412),
-            paid: 1.18,
-        },
-        Funding {
-            instrument: "ETH/USDT-PERP".to_owned(),
-            venue: PERPETUAL.1.to_owned(),
-            ..Funding::default()
-        },
-    ]
-}

@@ -1,4 +1,4 @@
-//! Market data: sessions, books, their integrity, the gap ledger, features.
+//! Market data: sessions, books, their integrity, the gap ledger.
 
 use super::{
     pieces::{Tone, badge, dash, or_dash, pair, since, since_s, time},
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::web::{
     chart,
-    html::{Html, bytes, duration, exact, fixed, int, put, signed, significant, with_unit},
+    html::{Html, bytes, duration, exact, fixed, int, put, signed, with_unit},
     snapshot::{GAPS, Snapshot},
 };
 
@@ -201,43 +201,6 @@ pub(super) fn gaps(h: &mut Html, s: &Snapshot) {
             r.cell(or_dash(&g.got));
         },
     );
-}
-
-/// Features as a matrix: one row per feature, one column per instrument, in the order they came.
-pub(super) fn features(h: &mut Html, s: &Snapshot) {
-    if s.features.is_empty() {
-        put!(h; r#"<p class="none">No features yet.</p>"#);
-        return;
-    }
-    let mut instruments: Vec<&str> = Vec::new();
-    let mut rows: Vec<(&str, &str)> = Vec::new();
-    for f in &s.features {
-        if !instruments.contains(&f.instrument.as_str()) {
-            instruments.push(&f.instrument);
-        }
-        if !rows.contains(&(&f.name, &f.unit)) {
-            rows.push((&f.name, &f.unit));
-        }
-    }
-    put!(h; r#"<div class="scroll" tabindex="0" role="region" aria-label="Features">"#
-        r#"<table class="log"><caption class="vh">Feature values by instrument</caption>"#
-        r#"<thead><tr><th scope="col">Feature</th>"#);
-    for instrument in &instruments {
-        put!(h; r#"<th scope="col" class="n">"# (instrument) "</th>");
-    }
-    put!(h; r#"<th scope="col">Unit</th></tr></thead><tbody>"#);
-    for (name, unit) in rows {
-        put!(h; r#"<tr><th scope="row">"# (name) "</th>");
-        for instrument in &instruments {
-            let same = |f: &&crate::web::snapshot::Feature| {
-                f.instrument == *instrument && f.name == name && f.unit == unit
-            };
-            let value = s.features.iter().find(same).and_then(|f| f.value);
-            put!(h; r#"<td class="n">"# (significant(value)) "</td>");
-        }
-        put!(h; r#"<td class="quiet">"# (unit) "</td></tr>");
-    }
-    put!(h; "</tbody></table></div>");
 }
 
 fn venue_tone(state: &str) -> Tone {

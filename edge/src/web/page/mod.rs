@@ -10,6 +10,7 @@ mod money;
 mod pieces;
 mod results;
 mod risk;
+mod signals;
 mod table;
 mod trading;
 
@@ -33,7 +34,9 @@ pub(super) enum View {
     Risk,
     /// Sessions, books and the gap ledger.
     Venues,
-    /// Decisions and features.
+    /// Arbitrage, spreads between venues, funding, features.
+    Signals,
+    /// What was decided.
     Decisions,
     /// Build, model, process, alarms.
     System,
@@ -41,11 +44,12 @@ pub(super) enum View {
 
 impl View {
     /// All, in the order of the navigation.
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Overview,
         Self::Trading,
         Self::Risk,
         Self::Venues,
+        Self::Signals,
         Self::Decisions,
         Self::System,
     ];
@@ -57,6 +61,7 @@ impl View {
             Self::Trading => "trading",
             Self::Risk => "risk",
             Self::Venues => "venues",
+            Self::Signals => "signals",
             Self::Decisions => "decisions",
             Self::System => "system",
         }
@@ -69,6 +74,7 @@ impl View {
             Self::Trading => "/trading",
             Self::Risk => "/risk",
             Self::Venues => "/venues",
+            Self::Signals => "/signals",
             Self::Decisions => "/decisions",
             Self::System => "/system",
         }
@@ -80,6 +86,7 @@ impl View {
             Self::Trading => "Trading",
             Self::Risk => "Risk",
             Self::Venues => "Venues",
+            Self::Signals => "Signals",
             Self::Decisions => "Decisions",
             Self::System => "System",
         }
@@ -92,6 +99,7 @@ impl View {
             Self::Trading => TRADING,
             Self::Risk => RISK,
             Self::Venues => VENUES,
+            Self::Signals => SIGNALS,
             Self::Decisions => DECISIONS,
             Self::System => SYSTEM,
         }
@@ -170,10 +178,9 @@ const TRADING: &[Section] = &[
     section(
         "reconciliation",
         "Reconciliation",
-        "w6",
+        "w12",
         trading::reconciliation,
     ),
-    section("funding", "Funding", "w6", trading::funding),
     section("performance", "Performance", "w12", results::performance).fold(Fold::Open),
     section(
         "breakdown",
@@ -205,10 +212,33 @@ const VENUES: &[Section] = &[
     section("faults", "Integrity since start", "w12", market::faults),
     section("gaps", "Gap ledger", "w12", market::gaps).fold(Fold::Open),
 ];
-const DECISIONS: &[Section] = &[
-    section("decisions", "Decisions", "w12", money::decisions).fold(Fold::Open),
-    section("features", "Features now", "w12", market::features),
+const SIGNALS: &[Section] = &[
+    section(
+        "opportunities",
+        "Arbitrage between venues",
+        "w12",
+        signals::opportunities,
+    ),
+    section(
+        "closed",
+        "Opportunities that are over",
+        "w12",
+        signals::closed,
+    )
+    .fold(Fold::Open),
+    section(
+        "pairs",
+        "Arbitrage by pair of venues",
+        "w12",
+        signals::pairs,
+    )
+    .fold(Fold::Open),
+    section("funding", "Funding of perpetuals", "w12", signals::funding),
+    section("spreads", "Spreads between venues", "w12", signals::spreads).fold(Fold::Open),
+    section("features", "Features now", "w12", signals::features),
 ];
+const DECISIONS: &[Section] =
+    &[section("decisions", "Decisions", "w12", money::decisions).fold(Fold::Open)];
 const SYSTEM: &[Section] = &[
     section("host", "Process and host", "w4", machine::host),
     section("journal", "Journal", "w4", machine::journal),

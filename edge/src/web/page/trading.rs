@@ -1,16 +1,15 @@
 //! Orders with their place in the queue, fills with what became of them, the paper venue's terms,
-//! funding and reconciliation.
+//! and reconciliation.
 
 use super::{
     pieces::{
         Tone, badge, dash, flags, full, gain_to, more, or_dash, pair, side, since_s, stat, time,
-        until_s,
     },
     table::{Col, Shape, number, table, text, wide},
 };
 use crate::web::{
     chart,
-    html::{Html, UNKNOWN, duration, exact, fixed, int, plain, put, signed, with_unit},
+    html::{Html, duration, exact, fixed, int, plain, put, signed, with_unit},
     snapshot::{DIFFERENCES, FILLS, Fill, FillCounts, ORDERS, Order, Queue, Snapshot},
 };
 
@@ -246,37 +245,6 @@ fn marks(h: &mut Html, f: &Fill) {
         put!(h; r#" <span class="quiet nowrap">behind "# (behind)
             (if behind == 1 { " order" } else { " orders" }) "</span>");
     }
-}
-
-/// Funding of perpetual contracts.
-pub(super) fn funding(h: &mut Html, s: &Snapshot) {
-    const COLS: &[Col] = &[
-        text("Instrument"),
-        number("Settles at"),
-        number("Settles in"),
-        number("Rate"),
-        number("Predicted cost"),
-        number("Paid so far"),
-    ];
-    table(
-        h,
-        Shape::Cards,
-        "Funding",
-        COLS,
-        &s.funding,
-        "No perpetual contract is traded.",
-        |r, f| {
-            r.with(|h| pair(h, &f.instrument, &f.venue));
-            r.with(|h| match f.next_ns {
-                Some(ns) => time(h, ns, s.now_ns),
-                None => put!(h; (UNKNOWN)),
-            });
-            r.cell(f.next_ns.map_or_else(dash, |ns| until_s(s, ns)));
-            r.cell(with_unit(signed(f.rate_bps, 3), "bps"));
-            r.cell(fixed(f.predicted, 4));
-            r.cell(fixed(Some(f.paid), 4));
-        },
-    );
 }
 
 /// A line of alarm where a venue's statement differs from what is held here and nothing on its way

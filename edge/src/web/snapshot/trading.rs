@@ -326,20 +326,3 @@ pub struct Switch {
     /// Whether it is on.
     pub on: bool,
 }
-
-/// Funding of one perpetual contract.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Funding {
-    /// Instrument.
-    pub instrument: String,
-    /// Venue.
-    pub venue: String,
-    /// When it is settled next, unix nanoseconds.
-    pub next_ns: Option<u64>,
-    /// The rate of the next settlement, in basis points of notional; longs pay a positive rate.
-    pub rate_bps: Option<f64>,
-    /// What the next settlement will cost, in the currency of account; negative is income.
-    pub predicted: Option<f64>,
-    /// Paid so far, in the currency of account; negative is income.
-    pub paid: f64,
-}

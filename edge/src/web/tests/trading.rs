@@ -24,7 +24,6 @@ async fn the_page_of_trading_shows_what_it_must() {
         "not enough data yet",
         "11\u{a0}h 26\u{a0}min",
         "explained by what travels",
-        "1\u{a0}h 56\u{a0}min",
         "64.8\u{a0}ms",
         "risk-averse",
         "<details><summary><h2 id=\"h-paper\">",
