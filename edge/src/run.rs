@@ -621,6 +621,7 @@ impl Runner {
                 age_s: None,
                 expires_in_s: None,
             },
+            drift: self.desk.drift().to_vec(),
             feeds: self.feeds.iter().map(Feed::status).collect(),
         };
         view::snapshot(self.desk.engine(), &self.recent, shell, now)

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+mod data;
 mod recent;
 mod risk;
 mod signals;
@@ -11,6 +12,7 @@ use tickerml_shared::book::State as BookState;
 use tickerml_shared::engine::{Cell, Engine};
 use tickerml_shared::event::{GapReason, Side};
 use tickerml_shared::features::Vector;
+use tickerml_shared::features::drift::Drift;
 use tickerml_shared::instrument::{Instrument, InstrumentId};
 use tickerml_shared::num::{Cash, Price, Qty, div_round, pow10};
 use tickerml_shared::order::Fill;
@@ -30,6 +32,8 @@ pub struct Shell {
     pub system: web::System,
     /// The policy.
     pub model: web::Model,
+    /// By instrument, how far its features have drifted; empty without a reference.
+    pub drift: Vec<Drift>,
     /// How each connection is doing.
     pub feeds: Vec<FeedStatus>,
 }
@@ -42,6 +46,7 @@ pub fn snapshot(engine: &Engine, recent: &Recent, shell: Shell, now: Time) -> Sn
         identity,
         system,
         model,
+        drift,
         feeds,
     } = shell;
     let vectors = vectors(engine);
@@ -53,6 +58,8 @@ pub fn snapshot(engine: &Engine, recent: &Recent, shell: Shell, now: Time) -> Sn
         fill_counts: recent.counts(),
         attribution: trading::attribution(engine),
         performance: trading::performance(engine),
+        quality: data::quality(engine),
+        drift: data::drift(engine, &drift),
         funding: signals::funding(engine),
         reconciliation: trading::reconciliation(engine),
         paper: trading::terms(engine),

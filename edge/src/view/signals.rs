@@ -22,7 +22,7 @@ fn instrument(engine: &Engine, id: InstrumentId) -> &Instrument {
     &engine.setup().instruments[id.index()]
 }
 
-fn market(instrument: &Instrument) -> web::Market {
+pub(super) fn market(instrument: &Instrument) -> web::Market {
     web::Market {
         venue: instrument.venue.name().to_owned(),
         instrument: instrument.symbol.to_string(),

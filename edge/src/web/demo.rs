@@ -1,5 +1,6 @@
 //! An invented snapshot with every kind of content, for tests and for looking at the page.
 
+mod data;
 mod signals;
 mod trading;
 
@@ -89,6 +90,8 @@ impl Snapshot {
         snapshot.features = signals::features(&mut Dice(seed.wrapping_add(tick)));
         snapshot.arbitrage = signals::arbitrage(now, tick);
         snapshot.spreads = signals::spreads(&mut Dice(seed.wrapping_add(tick)));
+        snapshot.quality = data::quality(now);
+        snapshot.drift = data::drift(now);
         snapshot.system = system(&mut Dice(seed ^ tick), now - started, tick);
         snapshot.halts = halts(now);
         snapshot.model = Model {

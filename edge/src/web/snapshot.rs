@@ -8,10 +8,12 @@
 //! and `_s` likewise, `_bps` is one hundredth of a percent. Lists of events are newest first and
 //! bounded by the constants below; [`Snapshot::bound`] cuts them.
 
+mod data;
 mod risk;
 mod signals;
 mod trading;
 
+pub use data::*;
 pub use risk::*;
 pub use signals::*;
 pub use trading::*;
@@ -114,6 +116,10 @@ pub struct Snapshot {
     pub venues: Vec<Venue>,
     /// One entry per book.
     pub books: Vec<Book>,
+    /// The quality of data, one entry per instrument.
+    pub quality: Vec<Quality>,
+    /// Drift of features, one entry per instrument; empty where it is not watched.
+    pub drift: Vec<Drift>,
     /// The end of the gap ledger, newest first.
     pub gaps: Vec<Gap>,
     /// Alarms, newest first.

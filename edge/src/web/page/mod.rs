@@ -4,6 +4,7 @@
 //! parts that changed, rendered by the same functions, so what the browser shows first and what it
 //! shows later come from one place. Nothing here knows about HTTP.
 
+mod data;
 mod machine;
 mod market;
 mod money;
@@ -210,6 +211,7 @@ const VENUES: &[Section] = &[
     section("sessions", "Sessions", "w12", market::sessions),
     section("books", "Books", "w12", market::books),
     section("faults", "Integrity since start", "w12", market::faults),
+    section("quality", "Quality of data", "w12", data::quality).fold(Fold::Open),
     section("gaps", "Gap ledger", "w12", market::gaps).fold(Fold::Open),
 ];
 const SIGNALS: &[Section] = &[
@@ -235,6 +237,7 @@ const SIGNALS: &[Section] = &[
     .fold(Fold::Open),
     section("funding", "Funding of perpetuals", "w12", signals::funding),
     section("spreads", "Spreads between venues", "w12", signals::spreads).fold(Fold::Open),
+    section("drift", "Drift of features", "w12", data::drift).fold(Fold::Open),
     section("features", "Features now", "w12", signals::features),
 ];
 const DECISIONS: &[Section] =

@@ -202,3 +202,37 @@ fn the_lists_of_signals_are_bounded_and_keep_what_matters() {
     assert_eq!(s.arbitrage.open[0].id, 1_208, "the best stays");
     assert_eq!(s.arbitrage.pairs[0].opened, 811, "the busiest stays");
 }
+
+#[tokio::test]
+async fn quality_and_drift_are_said_in_words() {
+    let b = bench(Snapshot::demo(1)).await;
+    let venues = fetch(b.at, "/venues").await.body;
+    for wanted in [
+        "99.999 %",
+        "stale quotes",
+        "nothing heard",
+        "gap 14",
+        "duplicate trade 2",
+        " ago)",
+    ] {
+        assert!(
+            part(&venues, "quality").contains(wanted),
+            "{wanted} on /venues"
+        );
+    }
+    let signals = fetch(b.at, "/signals").await.body;
+    for wanted in ["drifted", "spread", "(mean, 3.4 σ)", "4,200"] {
+        assert!(
+            part(&signals, "drift").contains(wanted),
+            "{wanted} on /signals"
+        );
+    }
+    let mut silent = Snapshot::demo(1);
+    silent.drift.clear();
+    silent.quality[0].market.venue = "<script>".to_owned();
+    let b = bench(silent).await;
+    let signals = fetch(b.at, "/signals").await.body;
+    assert!(part(&signals, "drift").contains("No reference is configured"));
+    let venues = fetch(b.at, "/venues").await.body;
+    assert!(!part(&venues, "quality").contains("<script>"));
+}
