@@ -24,6 +24,8 @@ pub struct Report {
     pub samples: usize,
     /// Instants at which an instrument's book was not live.
     pub masked: u64,
+    /// A checksum over the bits of every value sampled: two machines that agree have the same.
+    pub values_crc32: String,
     /// What the features are sorted by.
     pub sorted_by: &'static str,
     /// The features, the largest first; those without a coefficient last.
@@ -117,6 +119,14 @@ impl From<(u64, Coefficient)> for Ic {
     }
 }
 
+fn checksum(samples: &Samples) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    for value in samples.rows.iter().flat_map(|row| &row.values) {
+        sum.update(&value.to_bits().to_le_bytes());
+    }
+    sum.finalize()
+}
+
 impl Report {
     /// What the samples say.
     #[must_use]
@@ -134,6 +144,7 @@ impl Report {
             span_ns: [times().min().unwrap_or(0), times().max().unwrap_or(0)],
             samples: samples.rows.len(),
             masked: samples.masked,
+            values_crc32: format!("{:08x}", checksum(samples)),
             sorted_by: by,
             features,
             troubles,
