@@ -32,7 +32,11 @@ impl Runner {
                 }
             }
             Effect::History(instrument, timeframe) => {
-                self.ask(instrument, FeedCommand::History(instrument, timeframe));
+                // Where a venue needs two connections, one answer is enough.
+                let mut feeds = self.feeds.iter();
+                if let Some(feed) = feeds.find(|feed| feed.carries(instrument)) {
+                    feed.command(FeedCommand::History(instrument, timeframe));
+                }
             }
             Effect::Verdict { decision, verdict } => {
                 self.decisions += 1;
