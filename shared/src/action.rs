@@ -95,14 +95,27 @@ impl Action {
         }
     }
 
+    /// The place of the choice in [`CHOICES`].
+    #[must_use]
+    pub const fn class(&self) -> usize {
+        match self.choice {
+            Choice::Sell => 0,
+            Choice::Hold => 1,
+            Choice::Buy => 2,
+        }
+    }
+
+    /// The target position as a share of the largest allowed, as the model reads it.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "parts per million fit into f32")]
+    pub const fn size(&self) -> f32 {
+        self.size as f32 / PPM as f32
+    }
+
     /// The probability of the choice.
     #[must_use]
     pub fn confidence(&self) -> u32 {
-        let index = CHOICES
-            .iter()
-            .position(|choice| *choice == self.choice)
-            .unwrap_or(1);
-        self.probabilities[index]
+        self.probabilities[self.class()]
     }
 }
 

@@ -12,6 +12,13 @@ use crate::window::STEPS;
 /// The layout version: raised when the meaning of anything below changes without its text changing.
 pub const VERSION: u32 = 1;
 
+/// The tokens of a step, in order, and the numbers that each is made of.
+const TOKENS: [&str; 3] = [
+    "previous_action choice none size",
+    "return_to_go value known",
+    "state features",
+];
+
 /// A SHA-256 over the [`description`] of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SchemaId(pub [u8; 32]);
@@ -36,6 +43,10 @@ pub fn description() -> alloc::string::String {
     }
     for choice in CHOICES {
         let written = writeln!(text, "action {}", choice.name());
+        debug_assert!(written.is_ok(), "writing to memory");
+    }
+    for token in TOKENS {
+        let written = writeln!(text, "token {token}");
         debug_assert!(written.is_ok(), "writing to memory");
     }
     text

@@ -5,13 +5,30 @@
 use heapless::Deque;
 use serde::{Deserialize, Serialize};
 
-use crate::action::Action;
+use crate::action::{Action, CHOICES, Choice};
 use crate::features::Vector;
 use crate::instrument::InstrumentId;
 use crate::time::Time;
 
 /// Steps of a window (K of the Decision Transformer).
 pub const STEPS: usize = 60;
+/// Numbers that the token of a previous action is made of: a one-hot of its choice, "none", its size.
+pub const ACTION_INPUTS: usize = CHOICES.len() + 2;
+
+/// The token of the action before a step; of none at the start of a sequence. Holding has no size.
+#[must_use]
+pub fn action_input(previous: Option<&Action>) -> [f32; ACTION_INPUTS] {
+    let mut input = [0.0; ACTION_INPUTS];
+    let Some(action) = previous else {
+        input[CHOICES.len()] = 1.0;
+        return input;
+    };
+    input[action.class()] = 1.0;
+    if action.choice != Choice::Hold {
+        input[CHOICES.len() + 1] = action.size();
+    }
+    input
+}
 
 /// One pulse of one instrument.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,5 +87,19 @@ impl Window {
     #[must_use]
     pub fn newest(&self) -> Option<&Step> {
         self.steps.back()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_of_an_action_says_what_and_how_much() {
+        assert_eq!(action_input(None), [0.0, 0.0, 0.0, 1.0, 0.0]);
+        let bought = Action::from_heads([0.0, 0.0, 2.0], 0.5, 0.0, 0.0);
+        assert_eq!(action_input(Some(&bought)), [0.0, 0.0, 1.0, 0.0, 0.5]);
+        let held = Action::from_heads([0.0, 2.0, 0.0], 0.5, 0.0, 0.0);
+        assert_eq!(action_input(Some(&held)), [0.0, 1.0, 0.0, 0.0, 0.0]);
     }
 }

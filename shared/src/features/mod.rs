@@ -375,6 +375,12 @@ impl Vector {
         vector
     }
 
+    /// One for each value that is known, else zero: the other half of what the model reads.
+    #[must_use]
+    pub fn known(&self) -> [f32; SELECTION.len()] {
+        core::array::from_fn(|index| f32::from(u8::from(self.valid >> index & 1 == 1)))
+    }
+
     /// The value of a feature by its place in [`SELECTION`], when it is known.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<f32> {

@@ -1,0 +1,1 @@
+//! Policies replayed over market history, and what each would have earned.

@@ -1,0 +1,1 @@
+//! The examination that a candidate must pass.

@@ -1,0 +1,22 @@
+//! The host: history in, a Decision Transformer out.
+//!
+//! The way of a number: [`history`] reads recorded markets through the edge's own engine into a store of steps;
+//! [`quarantine`] cuts the last thirty days off and is the only door to a [`quarantine::Dataset`]; [`behaviour`]
+//! replays policies over it and prices what each would have earned; [`corpus`] makes of both what a model learns
+//! from; [`train`] teaches a [`model`]; [`onnx`] writes it as the graphs that the edge runs; [`gate`] examines
+//! them with the very code that will trade them.
+
+pub mod batch;
+pub mod behaviour;
+pub mod corpus;
+pub mod gate;
+pub mod history;
+pub mod model;
+pub mod onnx;
+pub mod quarantine;
+pub mod series;
+pub mod spec;
+pub mod split;
+pub mod statistics;
+pub mod train;
+pub mod weights;

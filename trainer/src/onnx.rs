@@ -1,0 +1,1 @@
+//! The network as ONNX graphs: streaming and window form, backbone and head.
