@@ -69,13 +69,13 @@ pub fn relabel(
             let episode = &mut relabelled.episodes[window.episode];
             let live = &corpus.paths[episode.path].live[episode.first..];
             let end = (window.from + spec.steps).min(episode.actions.len());
-            for step in window.read..end {
+            let steps = episode.actions.iter().zip(live).zip(&mut episode.returns);
+            for (step, ((class, live), wanted)) in steps.enumerate().take(end).skip(window.read) {
                 let cell = row * spec.steps + step - window.from;
-                let class = usize::from(episode.actions[step]);
-                let value =
-                    values[cell * corpus.actions + class] * corpus.statistics.return_scale;
-                if live[step] && value.is_finite() {
-                    episode.returns[step] = value;
+                let value = values[cell * corpus.actions + usize::from(*class)]
+                    * corpus.statistics.return_scale;
+                if *live && value.is_finite() {
+                    *wanted = value;
                 }
             }
         }
@@ -106,10 +106,7 @@ fn fill(batch: &mut Batch, row: usize, corpus: &Corpus, window: &Window) {
     let (path, wide) = (&corpus.paths[episode.path], corpus.state);
     let end = (window.from + batch.steps).min(episode.actions.len());
     for step in window.from..end {
-        let (cell, seen) = (
-            row * batch.steps + step - window.from,
-            episode.first + step,
-        );
+        let (cell, seen) = (row * batch.steps + step - window.from, episode.first + step);
         batch.states[cell * wide..][..wide].copy_from_slice(&path.states[seen * wide..][..wide]);
         batch.valid[cell * wide..][..wide].copy_from_slice(&path.valid[seen * wide..][..wide]);
         batch.live[cell] = f32::from(u8::from(path.live[seen]));
@@ -222,9 +219,22 @@ mod tests {
         };
         let model = DecisionTransformer::new(&spec(12), 3, &Device::flex());
         let corpus = corpus(12);
-        let one = relabel(&corpus, &model, &spec(12), Relabelling { rows: 8, stride: 12 });
+        let one = relabel(
+            &corpus,
+            &model,
+            &spec(12),
+            Relabelling {
+                rows: 8,
+                stride: 12,
+            },
+        );
         // Three groups matter to an answer, and a window of four that moves by one knows them all.
-        let many = relabel(&corpus, &model, &spec(4), Relabelling { rows: 5, stride: 1 });
+        let many = relabel(
+            &corpus,
+            &model,
+            &spec(4),
+            Relabelling { rows: 5, stride: 1 },
+        );
         for (one, many) in one.episodes.iter().zip(&many.episodes) {
             for (one, many) in one.returns.iter().zip(&many.returns) {
                 assert!((one - many).abs() <= 1e-6, "{one} {many}");

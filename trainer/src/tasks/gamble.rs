@@ -21,7 +21,7 @@ const BEST: f32 = 1.0;
 /// A start, and two outcomes of each choice.
 const OUTCOMES: usize = 1 + 2 * CHOICES;
 /// One unit of the return token.
-const RETURN_SCALE: f32 = 10.0;
+const RETURN_SCALE: f32 = 4.0;
 /// Games that judge a policy.
 const GAMES: usize = 1_000;
 
@@ -59,7 +59,11 @@ fn any(_: &Game, rng: &mut Rng) -> usize {
 /// # Errors
 /// When training stops.
 pub fn prove(seed: u64, short: bool, report: &mut impl FnMut(&str)) -> Result<Proof, TaskError> {
-    let (rounds, games, steps) = if short { (1, 3_000, 200) } else { (3, 10_000, 1_500) };
+    let (rounds, games, steps) = if short {
+        (1, 3_000, 200)
+    } else {
+        (3, 10_000, 1_500)
+    };
     let game = Game { rounds, outcome: 0 };
     let mut rng = Rng::new(seed, 300);
     let data: Vec<Run> = (0..games)
@@ -76,8 +80,8 @@ pub fn prove(seed: u64, short: bool, report: &mut impl FnMut(&str)) -> Result<Pr
     let spec = small(&plain, rounds, 32, 2);
     let lesson = |seed| Lesson {
         steps,
-        batch: 128,
-        rate: 2e-3,
+        batch: 64,
+        rate: 4e-3,
         seed,
     };
     report("taught with the return hidden");
@@ -108,12 +112,12 @@ pub fn prove(seed: u64, short: bool, report: &mut impl FnMut(&str)) -> Result<Pr
         Bar::AtMost(best - 2.0 * f64::from(all)),
     );
     proof.add(
-        "… asked for the best that can be expected, drawn",
+        "... asked for the best that can be expected, drawn",
         earned(&lucky, Aim::Return(BEST * all), Choice::Sampled),
         Bar::AtMost(best - 0.5 * f64::from(all)),
     );
     proof.add(
-        "… behaviour cloned",
+        "... behaviour cloned",
         earned(&lucky, Aim::Hidden, Choice::Sampled),
         Bar::Shown,
     );

@@ -8,9 +8,12 @@ use crate::batch::Batch;
 use crate::corpus::{Corpus, Draw, Episode, Path};
 use crate::model::DecisionTransformer;
 use crate::spec::{Spec, Statistics};
+use crate::train::{self, Start, Terms};
 
 /// Runs that are played side by side, at most: what one forward pass takes.
 const ROWS: usize = 256;
+/// Steps of the optimizer from one line of a report to the next.
+const REPORT_EVERY: u64 = 100;
 
 /// A world that one acts in, whose runs end.
 pub(crate) trait World {
@@ -159,7 +162,7 @@ pub(crate) enum Choice {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Lesson {
     /// Optimizer steps.
-    pub(crate) steps: usize,
+    pub(crate) steps: u64,
     /// Sequences a step.
     pub(crate) batch: usize,
     /// Highest learning rate.
@@ -189,50 +192,47 @@ pub(crate) fn small(corpus: &Corpus, steps: usize, d_model: usize, layers: usize
     }
 }
 
-/// Teaches a small network a corpus, on the CPU.
+/// Teaches a network a corpus on the CPU, from fresh weights, by the same loop as any training.
+///
+/// # Errors
+/// When training stops.
 pub(crate) fn teach(
     spec: &Spec,
     corpus: &Corpus,
     lesson: Lesson,
     report: &mut impl FnMut(&str),
 ) -> Result<Learned, TaskError> {
-    use burn::module::Module as _;
-    use burn::optim::{AdamWConfig, GradientsParams};
-    use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
-    let device = Device::flex().autodiff();
-    let cpu = Device::flex();
-    let mut model = DecisionTransformer::new(spec, lesson.seed, &device);
-    let mut optim = AdamWConfig::new().with_weight_decay(0.01).with_epsilon(1e-8).init();
-    let mut rng = Rng::new(lesson.seed, 1);
-    let mut sum = [0.0_f32; 2];
-    for step in 0..lesson.steps {
-        let batch = corpus.batch(&mut rng, lesson.batch, spec.steps);
-        let (b, t, a) = (batch.size, batch.steps, spec.actions);
-        let inputs = crate::model::Inputs::new(&batch, &corpus.statistics, spec, &cpu);
-        let out = model.forward(&inputs);
-        let target = Tensor::<3, Int>::from_data(
-            TensorData::new(batch.action.iter().map(|a| *a as i32).collect::<Vec<_>>(), [b, t, 1]), &cpu);
-        let w = Tensor::<3>::from_data(TensorData::new(batch.weight.clone(), [b, t, 1]), &cpu);
-        let n = batch.weight.iter().sum::<f32>();
-        let ce = -(log_softmax(out.action, 2).gather(2, target) * w).sum() / n;
-        let scale = corpus.statistics.return_scale;
-        let v = Tensor::<3>::from_data(TensorData::new(batch.value.iter().map(|v| v / scale).collect::<Vec<_>>(), [b, t, a]), &cpu);
-        let vw = Tensor::<3>::from_data(TensorData::new(batch.value_weight.clone(), [b, t, a]), &cpu);
-        let vn = batch.value_weight.iter().sum::<f32>();
-        let value = ((out.value - v).square() * vw).sum() / vn;
-        sum[0] += ce.clone().into_scalar::<f32>();
-        sum[1] += value.clone().into_scalar::<f32>();
-        let loss = ce + value * 0.2;
-        let grads = GradientsParams::from_grads(loss.backward(), &model);
-        let progress = step as f64 / lesson.steps as f64;
-        let rate = if step < 50 { lesson.rate * (step + 1) as f64 / 50.0 } else { lesson.rate * (0.05 + 0.95 * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())) };
-        model = optim.step(rate, model, grads);
-        if (step + 1) % 100 == 0 {
-            report(&format!("step {} ce {:.4} value {:.4}", step + 1, sum[0] / 100.0, sum[1] / 100.0));
-            sum = [0.0; 2];
+    let terms = Terms {
+        steps: lesson.steps,
+        batch: lesson.batch,
+        learning_rate: lesson.rate,
+        warm_up: 50,
+        dropout: 0.0,
+        seed: lesson.seed,
+        ..Terms::default()
+    };
+    let device = [Device::flex()];
+    let teaching = train::Lesson {
+        corpus,
+        held_out: None,
+        spec,
+        terms: &terms,
+        devices: &device,
+    };
+    let trained = train::train_on(&teaching, Start::Fresh, None, &mut |progress| {
+        if progress.step.is_multiple_of(REPORT_EVERY) {
+            report(&format!(
+                "step {} of {}: action {:.4}, value {:.4}",
+                progress.step, lesson.steps, progress.losses.action, progress.losses.value
+            ));
         }
-    }
-    Ok(Learned { model, spec: spec.clone(), statistics: corpus.statistics.clone() })
+    })
+    .map_err(|why| TaskError(why.to_string()))?;
+    Ok(Learned {
+        model: DecisionTransformer::from_weights(spec, &trained.weights, &device[0]),
+        spec: spec.clone(),
+        statistics: corpus.statistics.clone(),
+    })
 }
 
 /// The value head's answers along runs, with the return hidden, in raw units: `[T, A]` for each, T the steps of the
@@ -249,7 +249,12 @@ pub(crate) fn predicted(learned: &Learned, runs: &[Run]) -> Vec<Vec<f32>> {
         let mut batch = Batch::empty(chunk.len(), steps, spec.state, wide);
         for (row, run) in chunk.iter().enumerate() {
             for step in 0..run.actions.len().min(steps) {
-                see(&mut batch, row, step, &run.states[step * spec.state..][..spec.state]);
+                see(
+                    &mut batch,
+                    row,
+                    step,
+                    &run.states[step * spec.state..][..spec.state],
+                );
                 if step > 0 {
                     batch.previous[row * steps + step] = u32::from(run.actions[step - 1]);
                 }
