@@ -1,0 +1,1 @@
+//! Weights, batches and losses, written for a restatement of the trainer in PyTorch.
