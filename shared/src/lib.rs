@@ -27,6 +27,7 @@ pub mod positions;
 pub mod quality;
 pub mod rand;
 pub mod record;
+pub mod reward;
 pub mod risk;
 pub mod schema;
 pub mod synchroniser;

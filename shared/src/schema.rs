@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::action::CHOICES;
 use crate::features;
+use crate::reward;
 use crate::window::STEPS;
 
 /// The layout version: raised when the meaning of anything below changes without its text changing.
@@ -43,6 +44,10 @@ pub fn description() -> alloc::string::String {
     }
     for choice in CHOICES {
         let written = writeln!(text, "action {}", choice.name());
+        debug_assert!(written.is_ok(), "writing to memory");
+    }
+    for (name, weight) in reward::WEIGHTS {
+        let written = writeln!(text, "reward {name} {weight}");
         debug_assert!(written.is_ok(), "writing to memory");
     }
     for token in TOKENS {
@@ -90,5 +95,11 @@ mod tests {
             Some(("feature spread bps ", "feature spread ticks "))
         );
         assert_eq!(difference(&ours, &ours), None);
+    }
+
+    #[test]
+    fn the_weights_of_the_reward_are_part_of_it() {
+        let ours = description();
+        assert!(ours.contains("\nreward drawdown 0.02\nreward risk 0.5\n"));
     }
 }
