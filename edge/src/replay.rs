@@ -6,6 +6,7 @@
 //! compared with what the journal says. With another policy the logged decisions and fills are
 //! dropped and asked for again.
 
+pub mod grid;
 mod lines;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -176,8 +176,12 @@ impl Timed {
         length_s: u64,
     ) -> Result<(), Refused> {
         let end_s = start_s.checked_add(length_s).ok_or(Refused::LookAhead)?;
-        let live = self.open.as_ref().map(|open| open.start_s);
-        if end_s > at.0 / SECONDS || live.is_some_and(|live| end_s > live) {
+        let now_s = at.0 / SECONDS;
+        // A bar that should be over and is still open was left when observation fell idle: it is no
+        // longer live, and the venue's own may stand in for it.
+        let open = self.open.as_ref().map(|open| open.start_s);
+        let live = open.filter(|start_s| start_s + length_s > now_s);
+        if end_s > now_s || live.is_some_and(|live| end_s > live) {
             return Err(Refused::LookAhead);
         }
         let follows = anew || self.series.is_empty() || self.next_s == start_s;
