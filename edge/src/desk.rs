@@ -323,7 +323,7 @@ impl Desk {
 
     /// The policy.
     #[must_use]
-    pub const fn policy(&self) -> Policy {
-        self.policy
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
     }
 }

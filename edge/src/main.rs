@@ -11,7 +11,7 @@ use tickerml_edge::config::{self, Config};
 use tickerml_edge::control::Ask;
 use tickerml_edge::evaluate::report::Report;
 use tickerml_edge::evaluate::{Sampler, Terms, chart};
-use tickerml_edge::policy::Policy;
+use tickerml_edge::policy::Setting;
 use tickerml_edge::telemetry::{self, LogFormat};
 use tickerml_edge::{control, export, record, replay, run, store};
 use tickerml_shared::engine::Engine;
@@ -328,20 +328,17 @@ fn replay_inputs(
     policy: Option<&str>,
     json: bool,
 ) -> Result<(), Failure> {
-    let policy = policy
-        .map(|name| {
-            Policy::from_name(name).ok_or_else(|| {
-                Failure::usage(format!("--policy {name:?} is unknown; write imbalance"))
-            })
-        })
-        .transpose()?;
+    let mut policy = policy
+        .map(|text| Setting::from_text(text).and_then(|setting| setting.open()))
+        .transpose()
+        .map_err(|error| Failure::usage(format!("--policy {error}")))?;
     let found = match venue {
         Some(name) => {
             let venue =
                 config::venue(name).map_err(|cause| Failure::usage(format!("--venue {cause}")))?;
             replay::captures(venue, inputs).map_err(Failure::failed)?
         }
-        None => replay::journals(the_journal(inputs)?, policy).map_err(Failure::failed)?,
+        None => replay::journals(the_journal(inputs)?, policy.as_mut()).map_err(Failure::failed)?,
     };
     if json {
         println!(

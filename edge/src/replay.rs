@@ -456,7 +456,7 @@ pub(crate) fn level_text(instrument: &Instrument, level: Level) -> [String; 2] {
 ///
 /// # Errors
 /// When it cannot be read, or was made by a build that sees the market otherwise.
-pub fn journals(path: &Path, policy: Option<Policy>) -> Result<Replay, ReplayError> {
+pub fn journals(path: &Path, policy: Option<&mut Policy>) -> Result<Replay, ReplayError> {
     let mut fold = JournalFold::new(policy);
     walk(path, &mut fold, |_, _| Ok(()))?;
     fold.report(path)
@@ -551,7 +551,7 @@ fn setup_of(header: &journal::Header) -> Result<Setup, ReplayError> {
 struct JournalFold<'a> {
     watch: Option<Before<'a>>,
     engine: Option<Engine>,
-    policy: Option<Policy>,
+    policy: Option<&'a mut Policy>,
     /// Fills that the engine computed and the journal has not confirmed yet.
     expected: Vec<Report>,
     records: Vec<u64>,
@@ -563,8 +563,8 @@ struct JournalFold<'a> {
     different: u64,
 }
 
-impl JournalFold<'_> {
-    const fn new(policy: Option<Policy>) -> Self {
+impl<'a> JournalFold<'a> {
+    const fn new(policy: Option<&'a mut Policy>) -> Self {
         Self {
             watch: None,
             engine: None,
@@ -640,7 +640,7 @@ impl JournalFold<'_> {
             *count += 1;
             self.late[update.instrument.index()] += u64::from(update.late);
         }
-        if let Some(policy) = self.policy {
+        if let Some(policy) = &mut self.policy {
             match record.event {
                 Event::Start
                 | Event::Market(_)
@@ -737,7 +737,7 @@ impl JournalFold<'_> {
 fn ask_again(
     engine: &mut Engine,
     record: &Record,
-    policy: Policy,
+    policy: &mut Policy,
     decisions: &mut u64,
     fills: &mut u64,
 ) {

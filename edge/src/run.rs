@@ -226,10 +226,11 @@ impl Runner {
         let gap_row = gaps.last_seq().map_err(RunError::new)?.unwrap_or(0);
         let store = store::spawn(state, gaps).map_err(RunError::new)?;
         let last_seq = recovered.last_seq.max(tail.last_seq.unwrap_or(0));
+        let policy = config.policy.open().map_err(RunError::new)?;
         let mut desk = Desk::new(
             engine,
             last_seq,
-            config.policy,
+            policy,
             config.pulse_ns,
             config.hold_ns,
             now,

@@ -12,6 +12,7 @@ pub mod action;
 pub mod arbitrage;
 pub mod attribution;
 pub mod book;
+pub mod bundle;
 pub mod engine;
 pub mod event;
 pub mod execution;

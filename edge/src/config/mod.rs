@@ -19,7 +19,7 @@ use tickerml_shared::num::{CASH_SCALE, Cash, MAX_SCALE, parse};
 use tickerml_shared::paper::venue::Rules;
 use tickerml_shared::time::{MILLIS, SECONDS};
 
-use crate::policy::Policy;
+use crate::policy::Setting;
 use crate::venue::Endpoint;
 use paper::{KeyError, RawExecution, RawFee, RawPaper};
 
@@ -56,7 +56,7 @@ pub struct Config {
     /// Bound on holding an update, in nanoseconds.
     pub hold_ns: u64,
     /// What decides.
-    pub policy: Policy,
+    pub policy: Setting,
     /// Where the page listens.
     pub listen: SocketAddr,
     /// The journal's durability and retention.
@@ -310,12 +310,8 @@ fn resolve(
             ),
         )
     })?;
-    let policy = Policy::from_name(&raw.desk.policy).ok_or_else(|| {
-        fail(
-            "desk.policy",
-            &format_args!("{:?} is unknown; write \"imbalance\"", raw.desk.policy),
-        )
-    })?;
+    let policy =
+        Setting::from_text(&raw.desk.policy).map_err(|cause| fail("desk.policy", &cause))?;
     if !matches!(raw.log.format.as_str(), "text" | "json") {
         let cause = format!(
             "{:?} is unknown; write \"text\" or \"json\"",

@@ -1,39 +1,87 @@
 //! Who answers an `Ask`.
 //!
 //! A policy is asked about a [`Window`] and answers with an [`Action`]; the shell measures how long
-//! it took and journals the answer as a decision. The baseline below is a pure function of the
-//! window and is asked exactly as a model is.
+//! it took and journals the answer as a decision. Every policy is a pure function of the window; what
+//! one keeps between two questions only spares work.
+
+use std::fmt;
 
 use tickerml_shared::action::Action;
 use tickerml_shared::window::Window;
 
+/// Which policy decides, as a site's configuration or a command names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// The baseline.
+    Imbalance,
+    /// Never a trade.
+    Flat,
+}
+
+/// Why a policy cannot be had: one line, with its remedy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyError(pub String);
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for PolicyError {}
+
+impl Setting {
+    /// What a command's text asks for.
+    ///
+    /// # Errors
+    /// When it names no policy.
+    pub fn from_text(text: &str) -> Result<Self, PolicyError> {
+        match text {
+            "imbalance" => Ok(Self::Imbalance),
+            "flat" => Ok(Self::Flat),
+            _ => Err(PolicyError(format!(
+                "{text:?} is unknown; write imbalance or flat"
+            ))),
+        }
+    }
+
+    /// The policy itself, ready to be asked.
+    ///
+    /// # Errors
+    /// When it cannot be read or may not be used here.
+    pub fn open(&self) -> Result<Policy, PolicyError> {
+        match self {
+            Self::Imbalance => Ok(Policy::Imbalance),
+            Self::Flat => Ok(Policy::Flat),
+        }
+    }
+}
+
 /// What decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Policy {
     /// Order-book and trade-flow imbalance: see [`imbalance`].
     Imbalance,
+    /// Holds whatever happens: what doing nothing would have earned.
+    Flat,
 }
 
 impl Policy {
-    /// The policy of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        (name == "imbalance").then_some(Self::Imbalance)
-    }
-
     /// Its name.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         match self {
             Self::Imbalance => "imbalance",
+            Self::Flat => "flat",
         }
     }
 
     /// Its answer.
     #[must_use]
-    pub fn answer(self, window: &Window) -> Action {
+    pub fn answer(&mut self, window: &Window) -> Action {
         match self {
             Self::Imbalance => imbalance(window),
+            Self::Flat => Action::HOLD,
         }
     }
 }
@@ -112,6 +160,7 @@ mod tests {
     #[test]
     fn leans_with_the_pressure_and_holds_in_doubt() {
         let answer = |value, valid| Policy::Imbalance.answer(&window(value, valid)).choice;
+        assert_eq!(Policy::Flat.answer(&window(0.8, u64::MAX)), Action::HOLD);
         assert_eq!(answer(0.8, u64::MAX), Choice::Buy);
         assert_eq!(answer(-0.8, u64::MAX), Choice::Sell);
         assert_eq!(answer(0.1, u64::MAX), Choice::Hold);
