@@ -174,7 +174,10 @@ impl Page {
         self.h.raw("<ol class=\"reasons\">");
         for (code, sentence) in reasons {
             self.h.raw("<li><code>").text(code);
-            self.h.raw("</code><span>").text(sentence).raw("</span></li>");
+            self.h
+                .raw("</code><span>")
+                .text(sentence)
+                .raw("</span></li>");
         }
         self.h.raw("</ol>");
     }
@@ -231,9 +234,15 @@ impl Page {
 
     fn cell(&mut self, cell: &Cell, names_row: bool) {
         let h = &mut self.h;
-        h.raw(if names_row { "<th scope=\"row\"" } else { "<td" });
+        h.raw(if names_row {
+            "<th scope=\"row\""
+        } else {
+            "<td"
+        });
         match cell {
-            Cell::Text(text) => h.raw(if names_row { ">" } else { " class=\"w\">" }).text(text),
+            Cell::Text(text) => h
+                .raw(if names_row { ">" } else { " class=\"w\">" })
+                .text(text),
             Cell::Number(text) => h.raw(" class=\"n\">").text(text),
             Cell::Signed(text, value) => {
                 let class = match value {

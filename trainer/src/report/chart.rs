@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 
 use tickerml_edge::web::html::{Html, clock_short, day_clock, fixed, stamp};
 
-use super::scale::Scale;
 pub use super::scale::Axis;
+use super::scale::Scale;
 
 /// Width and height of a picture in its own units.
 const WIDTH: f64 = 1000.0;
@@ -165,7 +165,9 @@ fn legend(h: &mut Html, chart: &Lines) {
     }
     h.raw("<ol class=\"names\">");
     for (place, line) in chart.lines.iter().enumerate() {
-        h.raw("<li><svg viewBox=\"0 0 24 8\" aria-hidden=\"true\"><path fill=\"none\" class=\"line ");
+        h.raw(
+            "<li><svg viewBox=\"0 0 24 8\" aria-hidden=\"true\"><path fill=\"none\" class=\"line ",
+        );
         class(h, place);
         h.raw("\" d=\"M0,4h24\"/></svg>").text(&line.name);
         h.raw("</li>");
@@ -285,10 +287,9 @@ pub(super) fn bars(h: &mut Html, rows: &[Bar], unit: Unit) {
             .raw(",-3v20\"/>");
         if row.value.is_finite() {
             match row.interval {
-                Some([from, to]) if from.is_finite() && to.is_finite() => whiskers(
-                    h,
-                    [at(from), at(row.value), at(to)],
-                ),
+                Some([from, to]) if from.is_finite() && to.is_finite() => {
+                    whiskers(h, [at(from), at(row.value), at(to)])
+                }
                 _ => {
                     let [from, to] = [at(0.0).min(at(row.value)), at(0.0).max(at(row.value))];
                     h.raw("<rect y=\"1\" height=\"12\" class=\"")
@@ -312,7 +313,9 @@ pub(super) fn bars(h: &mut Html, rows: &[Bar], unit: Unit) {
 /// A point with its interval.
 fn whiskers(h: &mut Html, [from, at, to]: [f64; 3]) {
     h.raw("<path class=\"whisker\" d=\"M");
-    h.text(format_args!("{from:.1},3v8M{from:.1},7H{to:.1}M{to:.1},3v8"));
+    h.text(format_args!(
+        "{from:.1},3v8M{from:.1},7H{to:.1}M{to:.1},3v8"
+    ));
     h.raw("\"/><path class=\"point\" d=\"M");
     h.text(format_args!("{at:.1},7h0")).raw("\"/>");
 }
@@ -359,7 +362,10 @@ pub(super) fn calibration(h: &mut Html, caption: &str, bins: &[Bin], unit: Unit)
     for bin in known {
         let (x, y) = (scale.place(bin.predicted), 1.0 - scale.place(bin.observed));
         h.raw("<path class=\"dots s0\" stroke-opacity=\"")
-            .text(format_args!("{:.2}", 0.3 + 0.7 * (bin.count as f64 / most).sqrt()))
+            .text(format_args!(
+                "{:.2}",
+                0.3 + 0.7 * (bin.count as f64 / most).sqrt()
+            ))
             .raw("\" d=\"M")
             .text(format_args!("{:.1},{:.1}h0", x * HEIGHT, y * HEIGHT))
             .raw("\"><title>")
@@ -395,7 +401,11 @@ pub(super) fn strips(h: &mut Html, strips: &[Strip], unit: Unit) {
     let sorted: Vec<(&str, Vec<f64>)> = strips
         .iter()
         .map(|strip| {
-            let finite = strip.values.iter().copied().filter(|value| value.is_finite());
+            let finite = strip
+                .values
+                .iter()
+                .copied()
+                .filter(|value| value.is_finite());
             let mut values: Vec<f64> = finite.collect();
             values.sort_by(f64::total_cmp);
             (strip.name.as_str(), values)
@@ -422,9 +432,18 @@ pub(super) fn strips(h: &mut Html, strips: &[Strip], unit: Unit) {
             values.get(place.round() as usize).copied()
         };
         let range = [0.05, 0.25, 0.5, 0.75, 0.95].map(quantile);
-        if let [Some(low), Some(lower), Some(middle), Some(upper), Some(high)] = range {
+        if let [
+            Some(low),
+            Some(lower),
+            Some(middle),
+            Some(upper),
+            Some(high),
+        ] = range
+        {
             for (class, from, to) in [("range", low, high), ("inner", lower, upper)] {
-                h.raw("<rect y=\"1\" height=\"12\" class=\"").raw(class).raw("\" x=\"");
+                h.raw("<rect y=\"1\" height=\"12\" class=\"")
+                    .raw(class)
+                    .raw("\" x=\"");
                 h.text(format_args!("{:.1}", at(from))).raw("\" width=\"");
                 h.text(format_args!("{:.1}", at(to) - at(from))).raw("\"/>");
             }
@@ -498,7 +517,10 @@ mod tests {
             ..Lines::default()
         };
         let text = drawn(|h| lines(h, &chart));
-        assert!(!text.contains("<script>") && !text.contains("<b>"), "{text}");
+        assert!(
+            !text.contains("<script>") && !text.contains("<b>"),
+            "{text}"
+        );
         assert_eq!(text, drawn(|h| lines(h, &chart)), "the same bytes again");
         chart.lines.clear();
         assert!(drawn(|h| lines(h, &chart)).contains("not enough points"));
@@ -523,6 +545,9 @@ mod tests {
             },
         ];
         let text = drawn(|h| bars(h, &rows, Unit::Plain));
-        assert!(text.contains("under0") && text.contains("whisker"), "{text}");
+        assert!(
+            text.contains("under0") && text.contains("whisker"),
+            "{text}"
+        );
     }
 }
