@@ -64,4 +64,33 @@ impl Batch {
             value_weight: vec![0.0; cells * actions],
         }
     }
+
+    /// Some of its sequences.
+    #[must_use]
+    pub fn rows(&self, rows: std::ops::Range<usize>) -> Self {
+        let part = |values: &[f32]| {
+            let wide = values.len() / self.size;
+            values[rows.start * wide..rows.end * wide].to_vec()
+        };
+        let classes =
+            |values: &[u32]| values[rows.start * self.steps..rows.end * self.steps].to_vec();
+        Self {
+            size: rows.len(),
+            steps: self.steps,
+            states: part(&self.states),
+            valid: part(&self.valid),
+            previous: classes(&self.previous),
+            previous_size: part(&self.previous_size),
+            returns: part(&self.returns),
+            known: part(&self.known),
+            live: part(&self.live),
+            action: classes(&self.action),
+            weight: part(&self.weight),
+            position: part(&self.position),
+            position_weight: part(&self.position_weight),
+            risk: part(&self.risk),
+            value: part(&self.value),
+            value_weight: part(&self.value_weight),
+        }
+    }
 }

@@ -23,6 +23,8 @@ use crate::weights::{self, Weights};
 
 /// Standard deviation of fresh matrices (Radford et al. 2019, GPT-2).
 const DEVIATION: f32 = 0.02;
+/// Standard deviation of the fresh biases of embeddings.
+const KIND_DEVIATION: f32 = 0.5;
 
 /// The number format of matrix products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -615,10 +617,23 @@ impl ModuleVisitor for Reader {
 
 /// Fresh weights as GPT-2 starts (Radford et al. 2019): matrices N(0, 0.02), those that add to the residual
 /// stream divided by √(2 · layers), biases and relative biases zero, gains one. The same bits on every platform.
+///
+/// The embeddings differ, because a norm follows them, whose gradient grows as its input shrinks: their matrices
+/// are N(0, 1/√inputs) and their biases, which tell the kinds of tokens apart, N(0, 0.5), so that the token of a
+/// return that is not shown is not next to zero.
 #[must_use]
 pub fn fresh(spec: &Spec, seed: u64) -> Weights {
-    #[expect(clippy::cast_precision_loss, reason = "some layers")]
-    let residual = DEVIATION / ((2 * spec.layers()) as f32).sqrt();
+    #[expect(clippy::cast_precision_loss, reason = "layers and widths are small")]
+    let root = |count: usize| (count as f32).sqrt();
+    let spread = |name: &str, shape: &[usize]| match name {
+        "state.weight" | "return.weight" | "action.weight" => 1.0 / root(shape[0]),
+        "state.bias" | "return.bias" | "action.bias" => KIND_DEVIATION,
+        _ if name.ends_with("out.weight") || name.ends_with("down.weight") => {
+            DEVIATION / root(2 * spec.layers())
+        }
+        _ if name.ends_with(".weight") => DEVIATION,
+        _ => 0.0,
+    };
     let tensors = spec
         .weights()
         .into_iter()
@@ -626,13 +641,11 @@ pub fn fresh(spec: &Spec, seed: u64) -> Weights {
         .map(|((name, shape), stream)| {
             let count = shape.iter().product();
             let mut rng = Rng::new(seed, stream);
-            let values = match name.rsplit('.').next() {
-                Some("gamma") => vec![1.0; count],
-                Some("weight") if name.ends_with("out.weight") || name.ends_with("down.weight") => {
-                    (0..count).map(|_| residual * normal(&mut rng)).collect()
-                }
-                Some("weight") => (0..count).map(|_| DEVIATION * normal(&mut rng)).collect(),
-                _ => vec![0.0; count],
+            let deviation = spread(&name, &shape);
+            let values = if name.ends_with(".gamma") {
+                vec![1.0; count]
+            } else {
+                (0..count).map(|_| deviation * normal(&mut rng)).collect()
             };
             (name, weights::Tensor { shape, values })
         })
