@@ -8,10 +8,12 @@
 
 pub mod grid;
 mod lines;
+pub mod trial;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io::{self, IsTerminal as _};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -495,13 +497,26 @@ fn walk(
     fold: &mut JournalFold<'_>,
     mut each: impl FnMut(&MarketStep, &Instrument) -> Result<(), ReplayError>,
 ) -> Result<(), ReplayError> {
+    for_each_item(path, |item| {
+        fold.item(item, &mut each)?;
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
+/// Gives the items of a journal, a folder of day files or one of them, until `each` has enough.
+fn for_each_item(
+    path: &Path,
+    mut each: impl FnMut(&Item<'_>) -> Result<ControlFlow<()>, ReplayError>,
+) -> Result<(), ReplayError> {
     let failed = |error: JournalError| ReplayError(format!("{}: {error}", path.display()));
     let mut progress = Progress::new(path);
     if path.is_dir() {
         let mut reader = journal::read_dir(path).map_err(failed)?;
         while let Some(item) = reader.next_item().map_err(failed)? {
             progress.line();
-            fold.item(&item, &mut each)?;
+            if each(&item)?.is_break() {
+                break;
+            }
         }
     } else {
         // The error names the path.
@@ -511,11 +526,26 @@ fn walk(
         let mut reader = journal::Reader::open(disk).map_err(failed)?;
         while let Some(item) = reader.next_item().map_err(failed)? {
             progress.line();
-            fold.item(&item, &mut each)?;
+            if each(&item)?.is_break() {
+                break;
+            }
         }
     }
     progress.done();
     Ok(())
+}
+
+/// The setup that a run was journaled under.
+fn setup_of(header: &journal::Header) -> Result<Setup, ReplayError> {
+    let ours = tickerml_shared::schema::schema_id();
+    if header.schema_id != ours.0 {
+        return Err(ReplayError(format!(
+            "the journal was written under schema {}, this build is {ours}: replay it with the build that wrote it",
+            hex(&header.schema_id)
+        )));
+    }
+    postcard::from_bytes(&header.instruments)
+        .map_err(|error| ReplayError(format!("the journal's instrument table: {error}")))
 }
 
 /// The fold of a journal's items.
@@ -587,15 +617,7 @@ impl<'a> JournalFold<'a> {
     }
 
     fn begin(&mut self, header: &journal::Header) -> Result<(), ReplayError> {
-        let ours = tickerml_shared::schema::schema_id();
-        if header.schema_id != ours.0 {
-            return Err(ReplayError(format!(
-                "the journal was written under schema {}, this build is {ours}: replay it with the build that wrote it",
-                hex(&header.schema_id)
-            )));
-        }
-        let setup: Setup = postcard::from_bytes(&header.instruments)
-            .map_err(|error| ReplayError(format!("the journal's instrument table: {error}")))?;
+        let setup = setup_of(header)?;
         match &mut self.engine {
             Some(engine) => engine
                 .rebase(setup)

@@ -15,6 +15,7 @@ pub mod model;
 pub mod onnx;
 pub mod quarantine;
 pub mod relabel;
+pub mod report;
 pub mod search;
 pub mod series;
 pub mod spec;

@@ -16,6 +16,8 @@ pub enum Setting {
     Imbalance,
     /// Never a trade.
     Flat,
+    /// Always long.
+    Hold,
 }
 
 /// Why a policy cannot be had: one line, with its remedy.
@@ -39,8 +41,9 @@ impl Setting {
         match text {
             "imbalance" => Ok(Self::Imbalance),
             "flat" => Ok(Self::Flat),
+            "buy-and-hold" => Ok(Self::Hold),
             _ => Err(PolicyError(format!(
-                "{text:?} is unknown; write imbalance or flat"
+                "{text:?} is unknown; write imbalance, flat or buy-and-hold"
             ))),
         }
     }
@@ -53,6 +56,7 @@ impl Setting {
         match self {
             Self::Imbalance => Ok(Policy::Imbalance),
             Self::Flat => Ok(Policy::Flat),
+            Self::Hold => Ok(Policy::Hold),
         }
     }
 }
@@ -64,6 +68,8 @@ pub enum Policy {
     Imbalance,
     /// Holds whatever happens: what doing nothing would have earned.
     Flat,
+    /// Wants to be long, as much as the limits allow, whatever happens: what the market itself earned.
+    Hold,
 }
 
 impl Policy {
@@ -73,6 +79,7 @@ impl Policy {
         match self {
             Self::Imbalance => "imbalance",
             Self::Flat => "flat",
+            Self::Hold => "buy-and-hold",
         }
     }
 
@@ -82,10 +89,18 @@ impl Policy {
         match self {
             Self::Imbalance => imbalance(window),
             Self::Flat => Action::HOLD,
+            Self::Hold => long(),
         }
     }
 }
 
+/// To be long, with all the confidence and size that an action can have.
+fn long() -> Action {
+    Action::from_heads([0.0, 0.0, SURE_LOGIT], 1.0, 0.0, 0.0)
+}
+
+/// A logit beside which those of the other classes have no probability left.
+const SURE_LOGIT: f32 = 50.0;
 /// Steps over which the pressure is averaged: one is noise, many are late.
 const SMOOTHED_STEPS: usize = 3;
 /// Weights of the features in the pressure; they sum to one.
@@ -161,6 +176,9 @@ mod tests {
     fn leans_with_the_pressure_and_holds_in_doubt() {
         let answer = |value, valid| Policy::Imbalance.answer(&window(value, valid)).choice;
         assert_eq!(Policy::Flat.answer(&window(0.8, u64::MAX)), Action::HOLD);
+        let long = Policy::Hold.answer(&window(-0.8, 0));
+        assert_eq!((long.choice, long.size()), (Choice::Buy, 1.0));
+        assert_eq!(i64::from(long.confidence()), tickerml_shared::action::PPM);
         assert_eq!(answer(0.8, u64::MAX), Choice::Buy);
         assert_eq!(answer(-0.8, u64::MAX), Choice::Sell);
         assert_eq!(answer(0.1, u64::MAX), Choice::Hold);

@@ -7,7 +7,7 @@
 use std::fmt::{self, Display, Write};
 
 /// What stands where a value is not known.
-pub(super) const UNKNOWN: &str = "—";
+pub const UNKNOWN: &str = "—";
 const MINUS: char = '\u{2212}';
 const NS: u64 = 1_000_000_000;
 
@@ -32,55 +32,55 @@ pub(super) use put;
 
 /// HTML under construction.
 #[derive(Default)]
-pub(super) struct Html {
+pub struct Html {
     out: String,
 }
 
 impl Html {
     /// An empty document with some room.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             out: String::with_capacity(4096),
         }
     }
 
     /// Markup that stands in this program's source.
-    pub(super) fn raw(&mut self, markup: &'static str) -> &mut Self {
+    pub fn raw(&mut self, markup: &'static str) -> &mut Self {
         self.out.push_str(markup);
         self
     }
 
     /// Data, escaped.
-    pub(super) fn text(&mut self, value: impl Display) -> &mut Self {
+    pub fn text(&mut self, value: impl Display) -> &mut Self {
         // Writing into a String cannot fail; a Display that refuses leaves a shorter text.
         let _ = write!(Escape(&mut self.out), "{value}");
         self
     }
 
     /// A piece that was finished before.
-    pub(super) fn append(&mut self, piece: &Markup) -> &mut Self {
+    pub fn append(&mut self, piece: &Markup) -> &mut Self {
         self.out.push_str(&piece.0);
         self
     }
 
     /// The finished piece.
-    pub(super) fn finish(self) -> Markup {
+    pub fn finish(self) -> Markup {
         Markup(self.out)
     }
 }
 
 /// Finished HTML: only [`Html::finish`] makes it, so its data is escaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Markup(String);
+pub struct Markup(String);
 
 impl Markup {
     /// The HTML.
-    pub(super) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The HTML, for a response's body.
-    pub(super) fn into_string(self) -> String {
+    pub fn into_string(self) -> String {
         self.0
     }
 }
@@ -109,12 +109,12 @@ impl Write for Escape<'_> {
 }
 
 /// Whole numbers with thin groups of three: `12,345`.
-pub(super) fn int(value: u64) -> String {
+pub fn int(value: u64) -> String {
     group(&value.to_string())
 }
 
 /// A number with a fixed count of decimals, grouped, with a typographic minus.
-pub(super) fn fixed(value: Option<f64>, decimals: usize) -> String {
+pub fn fixed(value: Option<f64>, decimals: usize) -> String {
     let Some(value) = known(value) else {
         return UNKNOWN.to_owned();
     };
@@ -133,7 +133,7 @@ pub(super) fn fixed(value: Option<f64>, decimals: usize) -> String {
 }
 
 /// As [`fixed`], with a plus for values above zero.
-pub(super) fn signed(value: Option<f64>, decimals: usize) -> String {
+pub fn signed(value: Option<f64>, decimals: usize) -> String {
     let text = fixed(value, decimals);
     let positive = value.is_some_and(|v| v > 0.0);
     if positive && text.bytes().any(|b| (b'1'..=b'9').contains(&b)) {
@@ -144,12 +144,12 @@ pub(super) fn signed(value: Option<f64>, decimals: usize) -> String {
 }
 
 /// Money: two decimals.
-pub(super) fn money(value: Option<f64>) -> String {
+pub fn money(value: Option<f64>) -> String {
     fixed(value, 2)
 }
 
 /// Exact decimal text with its whole part grouped; any other text as it is.
-pub(super) fn exact(text: &str) -> String {
+pub fn exact(text: &str) -> String {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
@@ -169,7 +169,7 @@ pub(super) fn exact(text: &str) -> String {
 }
 
 /// A price: as many decimals as its size calls for.
-pub(super) fn price(value: Option<f64>) -> String {
+pub fn price(value: Option<f64>) -> String {
     let size = value.unwrap_or(0.0).abs();
     let decimals = match size {
         s if s >= 1000.0 => 2,
@@ -181,7 +181,7 @@ pub(super) fn price(value: Option<f64>) -> String {
 }
 
 /// A feature's value: four significant digits or so, whatever its size.
-pub(super) fn significant(value: Option<f64>) -> String {
+pub fn significant(value: Option<f64>) -> String {
     let size = value.unwrap_or(0.0).abs();
     if size != 0.0 && size < 0.0001 {
         return match known(value) {
@@ -199,7 +199,7 @@ pub(super) fn significant(value: Option<f64>) -> String {
 }
 
 /// As [`significant`], without the zeros at the end: for limits and bounds, which are round.
-pub(super) fn plain(value: Option<f64>) -> String {
+pub fn plain(value: Option<f64>) -> String {
     let text = significant(value);
     if text.contains('.') && !text.contains('e') {
         let text = text.trim_end_matches('0').trim_end_matches('.');
@@ -209,7 +209,7 @@ pub(super) fn plain(value: Option<f64>) -> String {
 }
 
 /// A value with its unit, or an em dash alone.
-pub(super) fn with_unit(text: String, unit: &str) -> String {
+pub fn with_unit(text: String, unit: &str) -> String {
     if text == UNKNOWN || unit.is_empty() {
         text
     } else {
@@ -218,7 +218,7 @@ pub(super) fn with_unit(text: String, unit: &str) -> String {
 }
 
 /// Bytes in decimal units: `1.2 GB`.
-pub(super) fn bytes(value: Option<u64>) -> String {
+pub fn bytes(value: Option<u64>) -> String {
     let Some(value) = value else {
         return UNKNOWN.to_owned();
     };
@@ -232,7 +232,7 @@ pub(super) fn bytes(value: Option<u64>) -> String {
 }
 
 /// A duration in words short enough for a table: `340 ms`, `12 s`, `4 min 3 s`, `2 d 5 h`.
-pub(super) fn duration(ns: u64) -> String {
+pub fn duration(ns: u64) -> String {
     let seconds = ns / NS;
     let pair = |big: u64, unit: &str, small: u64, sub: &str| {
         if small == 0 {
@@ -252,7 +252,7 @@ pub(super) fn duration(ns: u64) -> String {
 }
 
 /// As [`duration`], in whole seconds: for values that should not flicker.
-pub(super) fn duration_s(seconds: u64) -> String {
+pub fn duration_s(seconds: u64) -> String {
     let text = duration(seconds.saturating_mul(NS));
     match seconds {
         0 => "0\u{a0}s".to_owned(),
@@ -292,25 +292,25 @@ fn utc(ns: u64) -> (u64, u64, u64, u64, u64, u64) {
 }
 
 /// Time of day, UTC: `14:03:22`.
-pub(super) fn clock(ns: u64) -> String {
+pub fn clock(ns: u64) -> String {
     let (_, _, _, h, m, s) = utc(ns);
     format!("{h:02}:{m:02}:{s:02}")
 }
 
 /// Time of day without seconds, UTC: `14:03`.
-pub(super) fn clock_short(ns: u64) -> String {
+pub fn clock_short(ns: u64) -> String {
     let (_, _, _, h, m, _) = utc(ns);
     format!("{h:02}:{m:02}")
 }
 
 /// Day and time without seconds, UTC: `11-21 14:03`.
-pub(super) fn day_clock(ns: u64) -> String {
+pub fn day_clock(ns: u64) -> String {
     let (_, month, day, h, m, _) = utc(ns);
     format!("{month:02}-{day:02}\u{a0}{h:02}:{m:02}")
 }
 
 /// Date and time, UTC: `2025-11-21 14:03:22`.
-pub(super) fn stamp(ns: u64) -> String {
+pub fn stamp(ns: u64) -> String {
     let (year, month, day, ..) = utc(ns);
     format!("{year:04}-{month:02}-{day:02} {}", clock(ns))
 }

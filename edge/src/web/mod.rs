@@ -20,7 +20,7 @@
 mod chart;
 mod demo;
 mod guard;
-mod html;
+pub mod html;
 mod metrics;
 mod page;
 pub mod snapshot;
