@@ -591,7 +591,7 @@ fn numbers(seed: u64, purpose: Purpose, index: u64) -> Rng {
 }
 
 /// The batches of a step: for each device, its share of each.
-fn draw(lesson: &Lesson<'_>, step: u64) -> Vec<Vec<Batch>> {
+pub(crate) fn draw(lesson: &Lesson<'_>, step: u64) -> Vec<Vec<Batch>> {
     let Lesson { spec, terms, .. } = *lesson;
     let count = lesson.devices.len();
     let mut shards = vec![Vec::new(); count];
