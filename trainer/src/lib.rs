@@ -14,6 +14,7 @@ pub mod history;
 pub mod model;
 pub mod onnx;
 pub mod quarantine;
+pub mod relabel;
 pub mod series;
 pub mod spec;
 pub mod split;
