@@ -19,5 +19,6 @@ pub mod series;
 pub mod spec;
 pub mod split;
 pub mod statistics;
+pub mod tasks;
 pub mod train;
 pub mod weights;
