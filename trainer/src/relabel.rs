@@ -33,6 +33,16 @@ struct Window {
     read: usize,
 }
 
+/// What an estimate is measured from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Against {
+    /// From nothing: what the action is expected to earn.
+    Nothing,
+    /// From the best action of the step: what the action is expected to earn less than that. It is never
+    /// positive, and zero can be asked for at every step, whatever the market offers.
+    Best,
+}
+
 /// Gives the corpus with each return-to-go replaced by the value head's estimate, in raw units, for the action that
 /// was taken, from the steps up to it with the return hidden. Everything else stays, `values` too.
 ///
@@ -46,6 +56,21 @@ pub fn relabel(
     model: &DecisionTransformer,
     spec: &Spec,
     how: Relabelling,
+) -> Corpus {
+    relabel_against(corpus, model, spec, how, Against::Nothing)
+}
+
+/// As [`relabel`], with the estimate measured from something else.
+///
+/// # Panics
+/// As [`relabel`].
+#[must_use]
+pub fn relabel_against(
+    corpus: &Corpus,
+    model: &DecisionTransformer,
+    spec: &Spec,
+    how: Relabelling,
+    against: Against,
 ) -> Corpus {
     assert!(
         (1..=spec.steps).contains(&how.stride) && how.rows > 0,
@@ -72,8 +97,12 @@ pub fn relabel(
             for step in window.read..end {
                 let cell = row * spec.steps + step - window.from;
                 let class = usize::from(episode.actions[step]);
-                let value =
-                    values[cell * corpus.actions + class] * corpus.statistics.return_scale;
+                let estimates = &values[cell * corpus.actions..][..corpus.actions];
+                let origin = match against {
+                    Against::Nothing => 0.0,
+                    Against::Best => estimates.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+                };
+                let value = (estimates[class] - origin) * corpus.statistics.return_scale;
                 if live[step] && value.is_finite() {
                     episode.returns[step] = value;
                 }
@@ -106,10 +135,7 @@ fn fill(batch: &mut Batch, row: usize, corpus: &Corpus, window: &Window) {
     let (path, wide) = (&corpus.paths[episode.path], corpus.state);
     let end = (window.from + batch.steps).min(episode.actions.len());
     for step in window.from..end {
-        let (cell, seen) = (
-            row * batch.steps + step - window.from,
-            episode.first + step,
-        );
+        let (cell, seen) = (row * batch.steps + step - window.from, episode.first + step);
         batch.states[cell * wide..][..wide].copy_from_slice(&path.states[seen * wide..][..wide]);
         batch.valid[cell * wide..][..wide].copy_from_slice(&path.valid[seen * wide..][..wide]);
         batch.live[cell] = f32::from(u8::from(path.live[seen]));
@@ -222,9 +248,22 @@ mod tests {
         };
         let model = DecisionTransformer::new(&spec(12), 3, &Device::flex());
         let corpus = corpus(12);
-        let one = relabel(&corpus, &model, &spec(12), Relabelling { rows: 8, stride: 12 });
+        let one = relabel(
+            &corpus,
+            &model,
+            &spec(12),
+            Relabelling {
+                rows: 8,
+                stride: 12,
+            },
+        );
         // Three groups matter to an answer, and a window of four that moves by one knows them all.
-        let many = relabel(&corpus, &model, &spec(4), Relabelling { rows: 5, stride: 1 });
+        let many = relabel(
+            &corpus,
+            &model,
+            &spec(4),
+            Relabelling { rows: 5, stride: 1 },
+        );
         for (one, many) in one.episodes.iter().zip(&many.episodes) {
             for (one, many) in one.returns.iter().zip(&many.returns) {
                 assert!((one - many).abs() <= 1e-6, "{one} {many}");

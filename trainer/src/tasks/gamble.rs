@@ -59,7 +59,11 @@ fn any(_: &Game, rng: &mut Rng) -> usize {
 /// # Errors
 /// When training stops.
 pub fn prove(seed: u64, short: bool, report: &mut impl FnMut(&str)) -> Result<Proof, TaskError> {
-    let (rounds, games, steps) = if short { (1, 3_000, 200) } else { (3, 10_000, 1_500) };
+    let (rounds, games, steps) = if short {
+        (1, 3_000, 200)
+    } else {
+        (3, 10_000, 1_500)
+    };
     let game = Game { rounds, outcome: 0 };
     let mut rng = Rng::new(seed, 300);
     let data: Vec<Run> = (0..games)

@@ -292,7 +292,11 @@ pub fn prove(seed: u64, short: bool, report: &mut impl FnMut(&str)) -> Result<Pr
         excess,
         Bar::AtMost(if short { 1.5 } else { 1.15 }),
     );
-    proof.add("… of random walks in the data", mean(found.data_excess), Bar::Shown);
+    proof.add(
+        "… of random walks in the data",
+        mean(found.data_excess),
+        Bar::Shown,
+    );
     let cloned = mean(found.cloned_excess);
     proof.add("… of cloned behaviour", cloned, Bar::AtLeast(1.5 * excess));
     #[expect(clippy::cast_precision_loss, reason = "some dozens of starts")]
@@ -302,7 +306,11 @@ pub fn prove(seed: u64, short: bool, report: &mut impl FnMut(&str)) -> Result<Pr
         Bar::Shown,
     );
     if !found.unseen.is_empty() {
-        proof.add("… share of them solved by one", share(found.unseen), Bar::Shown);
+        proof.add(
+            "… share of them solved by one",
+            share(found.unseen),
+            Bar::Shown,
+        );
     }
     Ok(proof)
 }

@@ -8,7 +8,9 @@
 
 use tickerml_shared::rand::Rng;
 
-use super::rollout::{Aim, Choice, Learned, Lesson, Run, World, corpus, play, predicted, small, teach};
+use super::rollout::{
+    Aim, Choice, Learned, Lesson, Run, World, corpus, play, predicted, small, teach,
+};
 use super::{Bar, Proof, TaskError, mean, share};
 
 /// Up, down, left, right.
@@ -161,7 +163,11 @@ fn credit(house: House, learned: &Learned, episodes: &[(Run, bool)]) -> Credit {
         };
         [
             mean(chosen().map(|(_, values)| {
-                mean(values[at * MOVES..][..MOVES].iter().map(|value| f64::from(*value)))
+                mean(
+                    values[at * MOVES..][..MOVES]
+                        .iter()
+                        .map(|value| f64::from(*value)),
+                )
             })),
             mean(chosen().map(|((run, _), _)| f64::from(run.earned()))),
         ]
@@ -223,9 +229,17 @@ pub fn prove(seed: u64, short: bool, report: &mut impl FnMut(&str)) -> Result<Pr
     );
     proof.add("… of cloned behaviour", cloned, Bar::AtMost(success / 2.0));
     proof.add("earned at random with the key", with[1], Bar::Shown);
-    proof.add("… expected in the empty room by the value head", with[0], Bar::Shown);
+    proof.add(
+        "… expected in the empty room by the value head",
+        with[0],
+        Bar::Shown,
+    );
     proof.add("earned at random without the key", without[1], Bar::Shown);
-    proof.add("… expected in the empty room by the value head", without[0], Bar::Shown);
+    proof.add(
+        "… expected in the empty room by the value head",
+        without[0],
+        Bar::Shown,
+    );
     proof.add(
         "expected gain of the key over its real one",
         (with[0] - without[0]) / (with[1] - without[1]),

@@ -202,7 +202,10 @@ pub(crate) fn teach(
     let device = Device::flex().autodiff();
     let cpu = Device::flex();
     let mut model = DecisionTransformer::new(spec, lesson.seed, &device);
-    let mut optim = AdamWConfig::new().with_weight_decay(0.01).with_epsilon(1e-8).init();
+    let mut optim = AdamWConfig::new()
+        .with_weight_decay(0.01)
+        .with_epsilon(1e-8)
+        .init();
     let mut rng = Rng::new(lesson.seed, 1);
     let mut sum = [0.0_f32; 2];
     for step in 0..lesson.steps {
@@ -211,13 +214,25 @@ pub(crate) fn teach(
         let inputs = crate::model::Inputs::new(&batch, &corpus.statistics, spec, &cpu);
         let out = model.forward(&inputs);
         let target = Tensor::<3, Int>::from_data(
-            TensorData::new(batch.action.iter().map(|a| *a as i32).collect::<Vec<_>>(), [b, t, 1]), &cpu);
+            TensorData::new(
+                batch.action.iter().map(|a| *a as i32).collect::<Vec<_>>(),
+                [b, t, 1],
+            ),
+            &cpu,
+        );
         let w = Tensor::<3>::from_data(TensorData::new(batch.weight.clone(), [b, t, 1]), &cpu);
         let n = batch.weight.iter().sum::<f32>();
         let ce = -(log_softmax(out.action, 2).gather(2, target) * w).sum() / n;
         let scale = corpus.statistics.return_scale;
-        let v = Tensor::<3>::from_data(TensorData::new(batch.value.iter().map(|v| v / scale).collect::<Vec<_>>(), [b, t, a]), &cpu);
-        let vw = Tensor::<3>::from_data(TensorData::new(batch.value_weight.clone(), [b, t, a]), &cpu);
+        let v = Tensor::<3>::from_data(
+            TensorData::new(
+                batch.value.iter().map(|v| v / scale).collect::<Vec<_>>(),
+                [b, t, a],
+            ),
+            &cpu,
+        );
+        let vw =
+            Tensor::<3>::from_data(TensorData::new(batch.value_weight.clone(), [b, t, a]), &cpu);
         let vn = batch.value_weight.iter().sum::<f32>();
         let value = ((out.value - v).square() * vw).sum() / vn;
         sum[0] += ce.clone().into_scalar::<f32>();
@@ -225,14 +240,27 @@ pub(crate) fn teach(
         let loss = ce + value * 0.2;
         let grads = GradientsParams::from_grads(loss.backward(), &model);
         let progress = step as f64 / lesson.steps as f64;
-        let rate = if step < 50 { lesson.rate * (step + 1) as f64 / 50.0 } else { lesson.rate * (0.05 + 0.95 * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())) };
+        let rate = if step < 50 {
+            lesson.rate * (step + 1) as f64 / 50.0
+        } else {
+            lesson.rate * (0.05 + 0.95 * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()))
+        };
         model = optim.step(rate, model, grads);
         if (step + 1) % 100 == 0 {
-            report(&format!("step {} ce {:.4} value {:.4}", step + 1, sum[0] / 100.0, sum[1] / 100.0));
+            report(&format!(
+                "step {} ce {:.4} value {:.4}",
+                step + 1,
+                sum[0] / 100.0,
+                sum[1] / 100.0
+            ));
             sum = [0.0; 2];
         }
     }
-    Ok(Learned { model, spec: spec.clone(), statistics: corpus.statistics.clone() })
+    Ok(Learned {
+        model,
+        spec: spec.clone(),
+        statistics: corpus.statistics.clone(),
+    })
 }
 
 /// The value head's answers along runs, with the return hidden, in raw units: `[T, A]` for each, T the steps of the
@@ -249,7 +277,12 @@ pub(crate) fn predicted(learned: &Learned, runs: &[Run]) -> Vec<Vec<f32>> {
         let mut batch = Batch::empty(chunk.len(), steps, spec.state, wide);
         for (row, run) in chunk.iter().enumerate() {
             for step in 0..run.actions.len().min(steps) {
-                see(&mut batch, row, step, &run.states[step * spec.state..][..spec.state]);
+                see(
+                    &mut batch,
+                    row,
+                    step,
+                    &run.states[step * spec.state..][..spec.state],
+                );
                 if step > 0 {
                     batch.previous[row * steps + step] = u32::from(run.actions[step - 1]);
                 }
