@@ -204,7 +204,7 @@ impl<'a> Stretch<'a> {
     }
 
     /// Log return of the mid price over the `steps` before a step; none before they have passed.
-    fn past(&self, step: usize, steps: usize) -> Option<f64> {
+    pub(crate) fn past(&self, step: usize, steps: usize) -> Option<f64> {
         let from = step.checked_sub(steps)?;
         Some((self.mid[step] / self.mid[from]).ln())
     }

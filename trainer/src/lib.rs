@@ -6,14 +6,17 @@
 //! from; [`train`] teaches a [`model`]; [`onnx`] writes it as the graphs that the edge runs; [`gate`] examines
 //! them with the very code that will trade them.
 
+pub mod assess;
 pub mod batch;
 pub mod behaviour;
 pub mod corpus;
 pub mod gate;
 pub mod history;
 mod kernels;
+pub mod market;
 pub mod model;
 pub mod onnx;
+pub mod planted;
 pub mod quarantine;
 pub mod relabel;
 pub mod report;
@@ -24,4 +27,5 @@ pub mod split;
 pub mod statistics;
 pub mod tasks;
 pub mod train;
+pub mod walk;
 pub mod weights;

@@ -33,6 +33,16 @@ struct Window {
     read: usize,
 }
 
+/// What an estimate is measured from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Against {
+    /// From nothing: what the action is expected to earn.
+    Nothing,
+    /// From the best action of the step: what the action is expected to earn less than that. It is never
+    /// positive, and zero can be asked for at every step, whatever the market offers.
+    Best,
+}
+
 /// Gives the corpus with each return-to-go replaced by the value head's estimate, in raw units, for the action that
 /// was taken, from the steps up to it with the return hidden. Everything else stays, `values` too.
 ///
@@ -46,6 +56,21 @@ pub fn relabel(
     model: &DecisionTransformer,
     spec: &Spec,
     how: Relabelling,
+) -> Corpus {
+    relabel_against(corpus, model, spec, how, Against::Nothing)
+}
+
+/// As [`relabel`], with the estimate measured from something else.
+///
+/// # Panics
+/// As [`relabel`].
+#[must_use]
+pub fn relabel_against(
+    corpus: &Corpus,
+    model: &DecisionTransformer,
+    spec: &Spec,
+    how: Relabelling,
+    against: Against,
 ) -> Corpus {
     assert!(
         (1..=spec.steps).contains(&how.stride) && how.rows > 0,
@@ -69,13 +94,17 @@ pub fn relabel(
             let episode = &mut relabelled.episodes[window.episode];
             let live = &corpus.paths[episode.path].live[episode.first..];
             let end = (window.from + spec.steps).min(episode.actions.len());
-            let steps = episode.actions.iter().zip(live).zip(&mut episode.returns);
-            for (step, ((class, live), wanted)) in steps.enumerate().take(end).skip(window.read) {
+            for step in window.read..end {
                 let cell = row * spec.steps + step - window.from;
-                let value = values[cell * corpus.actions + usize::from(*class)]
-                    * corpus.statistics.return_scale;
-                if *live && value.is_finite() {
-                    *wanted = value;
+                let class = usize::from(episode.actions[step]);
+                let estimates = &values[cell * corpus.actions..][..corpus.actions];
+                let origin = match against {
+                    Against::Nothing => 0.0,
+                    Against::Best => estimates.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+                };
+                let value = (estimates[class] - origin) * corpus.statistics.return_scale;
+                if live[step] && value.is_finite() {
+                    episode.returns[step] = value;
                 }
             }
         }
