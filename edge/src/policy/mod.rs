@@ -4,10 +4,17 @@
 //! it took and journals the answer as a decision. Every policy is a pure function of the window; what
 //! one keeps between two questions only spares work.
 
+pub mod model;
+pub mod network;
+
 use std::fmt;
+use std::path::PathBuf;
 
 use tickerml_shared::action::Action;
 use tickerml_shared::window::Window;
+
+use model::Model;
+use network::Form;
 
 /// Which policy decides, as a site's configuration or a command names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +23,13 @@ pub enum Setting {
     Imbalance,
     /// Never a trade.
     Flat,
+    /// A trained model.
+    Model {
+        /// The folder of its bundle.
+        folder: PathBuf,
+        /// How it is asked.
+        form: Form,
+    },
 }
 
 /// Why a policy cannot be had: one line, with its remedy.
@@ -31,16 +45,20 @@ impl fmt::Display for PolicyError {
 impl std::error::Error for PolicyError {}
 
 impl Setting {
-    /// What a command's text asks for.
+    /// What a command's text asks for: a name, or `model:FOLDER`.
     ///
     /// # Errors
     /// When it names no policy.
     pub fn from_text(text: &str) -> Result<Self, PolicyError> {
-        match text {
-            "imbalance" => Ok(Self::Imbalance),
-            "flat" => Ok(Self::Flat),
+        match (text, text.strip_prefix("model:")) {
+            ("imbalance", _) => Ok(Self::Imbalance),
+            ("flat", _) => Ok(Self::Flat),
+            (_, Some(folder)) if !folder.is_empty() => Ok(Self::Model {
+                folder: PathBuf::from(folder),
+                form: Form::Streaming,
+            }),
             _ => Err(PolicyError(format!(
-                "{text:?} is unknown; write imbalance or flat"
+                "{text:?} is unknown; write imbalance, flat or model:FOLDER"
             ))),
         }
     }
@@ -53,6 +71,9 @@ impl Setting {
         match self {
             Self::Imbalance => Ok(Policy::Imbalance),
             Self::Flat => Ok(Policy::Flat),
+            Self::Model { folder, form } => {
+                Model::load(folder, *form).map(|model| Policy::Model(Box::new(model)))
+            }
         }
     }
 }
@@ -64,6 +85,8 @@ pub enum Policy {
     Imbalance,
     /// Holds whatever happens: what doing nothing would have earned.
     Flat,
+    /// A trained model.
+    Model(Box<Model>),
 }
 
 impl Policy {
@@ -73,6 +96,7 @@ impl Policy {
         match self {
             Self::Imbalance => "imbalance",
             Self::Flat => "flat",
+            Self::Model(_) => "model",
         }
     }
 
@@ -82,6 +106,7 @@ impl Policy {
         match self {
             Self::Imbalance => imbalance(window),
             Self::Flat => Action::HOLD,
+            Self::Model(model) => model.answer(window),
         }
     }
 }
