@@ -20,6 +20,7 @@ use tickerml_shared::paper::venue::Rules;
 use tickerml_shared::time::{MILLIS, SECONDS};
 
 use crate::policy::Setting;
+use crate::policy::network::Form;
 use crate::venue::Endpoint;
 use paper::{KeyError, RawExecution, RawFee, RawPaper};
 
@@ -118,6 +119,7 @@ struct Raw {
     node: RawNode,
     account: RawAccount,
     desk: RawDesk,
+    model: RawModel,
     risk: toml::Table,
     paper: RawPaper,
     execution: RawExecution,
@@ -157,6 +159,13 @@ struct RawDesk {
     hold_ms: u64,
     seed: u64,
     policy: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawModel {
+    folder: PathBuf,
+    form: String,
 }
 
 #[derive(Deserialize)]
@@ -310,8 +319,7 @@ fn resolve(
             ),
         )
     })?;
-    let policy =
-        Setting::from_text(&raw.desk.policy).map_err(|cause| fail("desk.policy", &cause))?;
+    let policy = policy_of(root, &raw.desk.policy, &raw.model).map_err(named)?;
     if !matches!(raw.log.format.as_str(), "text" | "json") {
         let cause = format!(
             "{:?} is unknown; write \"text\" or \"json\"",
@@ -339,6 +347,33 @@ fn resolve(
         venues,
         hash: tickerml_shared::schema::fingerprint(text.as_bytes()).to_string(),
     })
+}
+
+/// Which policy decides. A model is read when trading starts. An error is the key and what is wrong with it.
+fn policy_of(root: &Path, name: &str, model: &RawModel) -> Result<Setting, KeyError> {
+    let form = Form::from_name(&model.form).ok_or_else(|| {
+        let cause = format!(
+            "{:?} is unknown; write \"streaming\" or \"window\"",
+            model.form
+        );
+        ("model.form".to_owned(), cause)
+    })?;
+    match name {
+        "imbalance" => Ok(Setting::Imbalance),
+        "flat" => Ok(Setting::Flat),
+        "model" if model.folder.as_os_str().is_empty() => Err((
+            "model.folder".to_owned(),
+            "is empty; name the folder of an exported model".to_owned(),
+        )),
+        "model" => Ok(Setting::Model {
+            folder: root.join(&model.folder),
+            form,
+        }),
+        _ => Err((
+            "desk.policy".to_owned(),
+            format!("{name:?} is unknown; write \"imbalance\", \"flat\" or \"model\""),
+        )),
+    }
 }
 
 /// Reads the reference for drift; `None` where the key is empty.

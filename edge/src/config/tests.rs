@@ -57,6 +57,11 @@ fn each_mistake_is_named_in_one_line() {
             "desk.policy",
         ),
         (
+            ("form = \"streaming\"", "form = \"batch\""),
+            ("", ""),
+            "model.form",
+        ),
+        (
             ("listen = \"127.0.0.1", "listen = \"nowhere"),
             ("", ""),
             "page.listen",
@@ -81,6 +86,17 @@ fn each_mistake_is_named_in_one_line() {
             "{wanted}: {error}"
         );
     }
+}
+
+#[test]
+fn a_model_is_named_by_its_folder_beside_the_configuration() {
+    let policy = ("policy = \"imbalance\" ", "policy = \"model\" ");
+    let config = with(policy, ("", "")).expect("a model may be named");
+    let Setting::Model { folder, form } = config.policy else {
+        panic!("{:?}", config.policy);
+    };
+    assert!(folder.ends_with("../var/model"), "{}", folder.display());
+    assert_eq!(form, Form::Streaming);
 }
 
 #[test]

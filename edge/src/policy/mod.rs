@@ -4,10 +4,17 @@
 //! it took and journals the answer as a decision. Every policy is a pure function of the window; what
 //! one keeps between two questions only spares work.
 
+pub mod model;
+pub mod network;
+
 use std::fmt;
+use std::path::PathBuf;
 
 use tickerml_shared::action::Action;
 use tickerml_shared::window::Window;
+
+use model::Model;
+use network::Form;
 
 /// Which policy decides, as a site's configuration or a command names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +25,13 @@ pub enum Setting {
     Flat,
     /// Always long.
     Hold,
+    /// A trained model.
+    Model {
+        /// The folder of its bundle.
+        folder: PathBuf,
+        /// How it is asked.
+        form: Form,
+    },
 }
 
 /// Why a policy cannot be had: one line, with its remedy.
@@ -33,17 +47,21 @@ impl fmt::Display for PolicyError {
 impl std::error::Error for PolicyError {}
 
 impl Setting {
-    /// What a command's text asks for.
+    /// What a command's text asks for: a name, or `model:FOLDER`.
     ///
     /// # Errors
     /// When it names no policy.
     pub fn from_text(text: &str) -> Result<Self, PolicyError> {
-        match text {
-            "imbalance" => Ok(Self::Imbalance),
-            "flat" => Ok(Self::Flat),
-            "buy-and-hold" => Ok(Self::Hold),
+        match (text, text.strip_prefix("model:")) {
+            ("imbalance", _) => Ok(Self::Imbalance),
+            ("flat", _) => Ok(Self::Flat),
+            ("buy-and-hold", _) => Ok(Self::Hold),
+            (_, Some(folder)) if !folder.is_empty() => Ok(Self::Model {
+                folder: PathBuf::from(folder),
+                form: Form::Streaming,
+            }),
             _ => Err(PolicyError(format!(
-                "{text:?} is unknown; write imbalance, flat or buy-and-hold"
+                "{text:?} is unknown; write imbalance, flat, buy-and-hold or model:FOLDER"
             ))),
         }
     }
@@ -57,6 +75,9 @@ impl Setting {
             Self::Imbalance => Ok(Policy::Imbalance),
             Self::Flat => Ok(Policy::Flat),
             Self::Hold => Ok(Policy::Hold),
+            Self::Model { folder, form } => {
+                Model::load(folder, *form).map(|model| Policy::Model(Box::new(model)))
+            }
         }
     }
 }
@@ -70,6 +91,8 @@ pub enum Policy {
     Flat,
     /// Wants to be long, as much as the limits allow, whatever happens: what the market itself earned.
     Hold,
+    /// A trained model.
+    Model(Box<Model>),
 }
 
 impl Policy {
@@ -80,6 +103,7 @@ impl Policy {
             Self::Imbalance => "imbalance",
             Self::Flat => "flat",
             Self::Hold => "buy-and-hold",
+            Self::Model(_) => "model",
         }
     }
 
@@ -90,6 +114,7 @@ impl Policy {
             Self::Imbalance => imbalance(window),
             Self::Flat => Action::HOLD,
             Self::Hold => long(),
+            Self::Model(model) => model.answer(window),
         }
     }
 }

@@ -1,1 +1,0 @@
-//! The network as ONNX graphs: streaming and window form, backbone and head.
