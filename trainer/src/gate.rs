@@ -75,6 +75,8 @@ pub struct Terms {
     pub parity_windows: usize,
     /// within this absolute difference.
     pub parity_max: f32,
+    /// What storing weights with eight bits may change of an answer.
+    pub int8_max: f32,
 }
 
 impl Default for Terms {
@@ -94,6 +96,7 @@ impl Default for Terms {
             sharpe_probability: 0.95,
             parity_windows: 64,
             parity_max: 1e-4,
+            int8_max: 0.05,
         }
     }
 }
@@ -137,6 +140,10 @@ impl Terms {
             (
                 self.parity_max > 0.0 && self.parity_max <= 1e-2,
                 "parity_max lies outside 0 to 0.01",
+            ),
+            (
+                self.int8_max >= self.parity_max && self.int8_max <= 1.0,
+                "int8_max lies outside parity_max to 1",
             ),
             (
                 (1..=4_096).contains(&self.parity_windows),
@@ -216,11 +223,13 @@ impl std::error::Error for GateError {}
 /// Who is compared with whom, and on what.
 #[derive(Clone, Copy, Debug)]
 pub struct Examination<'a> {
-    /// The candidate's folder.
+    /// The candidate's folder: its graphs and manifest, with its weights in it or beside it.
     pub candidate: &'a Path,
-    /// The folder, or the name, of what trades now.
+    /// The folder of the backbone, for a candidate that carries its head alone.
+    pub installed: Option<&'a Path>,
+    /// What trades now: a policy's name, or `model:FOLDER`.
     pub incumbent: Option<&'a str>,
-    /// Simpler models: names and folders.
+    /// Simpler models: their names in the report, and policies likewise.
     pub baselines: &'a [(String, String)],
     /// The journals.
     pub journals: &'a [PathBuf],
@@ -459,9 +468,13 @@ fn entries(examination: &Examination<'_>) -> Vec<Entry> {
         role,
         name: name.to_owned(),
         policy: policy.to_owned(),
+        installed: None,
     };
     let model = format!("model:{}", examination.candidate.display());
-    let mut entries = vec![entry(Role::Candidate, "candidate", &model)];
+    let mut entries = vec![Entry {
+        installed: examination.installed.map(Path::to_path_buf),
+        ..entry(Role::Candidate, "candidate", &model)
+    }];
     entries.extend(
         examination
             .incumbent

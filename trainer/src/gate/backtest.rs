@@ -24,6 +24,7 @@ pub fn backtest(
         role: Role::Candidate,
         name: policy.to_owned(),
         policy: policy.to_owned(),
+        installed: None,
     };
     let mut contests = contest::hold(&[entry], journals, terms)?;
     Ok(contests.pop().map(|one| one.trials).unwrap_or_default())

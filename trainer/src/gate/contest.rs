@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::thread;
 
 use serde::Serialize;
-use tickerml_edge::policy::Setting;
+use tickerml_edge::policy::model::Model;
+use tickerml_edge::policy::{Policy, PolicyError, Setting};
 use tickerml_edge::replay::trial::{self, Trial, trial};
 
 use super::GateError;
@@ -52,8 +53,23 @@ pub struct Entry {
     pub role: Role,
     /// Its name in the report.
     pub name: String,
-    /// What it is, as [`Setting::from_text`] reads it: a policy's name or a model's folder.
+    /// What it is, as [`Setting::from_text`] reads it: a policy's name, or `model:FOLDER`.
     pub policy: String,
+    /// The folder of the backbone, for a model that carries its head alone.
+    pub installed: Option<PathBuf>,
+}
+
+impl Entry {
+    /// The policy, fresh.
+    fn open(&self) -> Result<Policy, PolicyError> {
+        match Setting::from_text(&self.policy)? {
+            Setting::Model { folder, form } => {
+                let model = Model::load_over(&folder, self.installed.as_deref(), form)?;
+                Ok(Policy::Model(Box::new(model)))
+            }
+            named => named.open(),
+        }
+    }
 }
 
 /// What a contestant did, journal by journal.
@@ -164,11 +180,10 @@ pub(super) fn hold(
 
 fn one(entry: &Entry, journals: &[PathBuf], terms: &trial::Terms) -> Result<Contest, GateError> {
     let failed = |error: String| GateError(format!("{}: {error}", entry.name));
-    let setting = Setting::from_text(&entry.policy).map_err(|error| failed(error.to_string()))?;
     let mut trials = Vec::new();
     for journal in journals {
         // A fresh one each time: nothing may be carried from one journal to another.
-        let mut policy = setting.open().map_err(|error| failed(error.to_string()))?;
+        let mut policy = entry.open().map_err(|error| failed(error.to_string()))?;
         let tried = trial(journal, &mut policy, terms, |_| ());
         trials.push(tried.map_err(|error| failed(error.to_string()))?);
     }

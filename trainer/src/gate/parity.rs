@@ -52,8 +52,6 @@ pub struct Parity {
     pub running: f32,
     /// The candidate stores its weights with eight bits: burn's answers are those of the whole ones.
     pub int8: bool,
-    /// What the manifest allows against the whole weights.
-    pub tolerance: f32,
 }
 
 /// Why there is no parity to tell.
@@ -66,9 +64,9 @@ pub(super) enum Failed {
 
 impl Parity {
     /// What may lie between burn and the graphs.
-    pub(super) fn allowed(&self, terms: &Terms) -> f32 {
+    const fn allowed(&self, terms: &Terms) -> f32 {
         if self.int8 {
-            self.tolerance.max(terms.parity_max)
+            terms.int8_max
         } else {
             terms.parity_max
         }
@@ -126,10 +124,11 @@ pub(super) fn of(
     held_out: HeldOut,
 ) -> Result<Parity, Failed> {
     let (folder, terms) = (examination.candidate, examination.terms);
+    let installed = examination.installed;
     let candidate = |code| move |text: String| Failed::Candidate(Reason::words(code, text));
     let burn = Burn::load(folder, manifest).map_err(candidate("G04-weights"))?;
     let open = |form| {
-        Network::open(manifest, folder, None, form)
+        Network::open(manifest, folder, installed, form)
             .map_err(|error| candidate("G04-load")(error.to_string()))
     };
     let (mut windowed, mut streamed) = (open(Form::Window)?, open(Form::Streaming)?);
@@ -145,7 +144,6 @@ pub(super) fn of(
         steps: 0,
         running: 0.0,
         int8: manifest.int8,
-        tolerance: manifest.tolerance,
     };
     for (own, one) in burn.answers(&golden).iter().zip(&manifest.golden) {
         parity.golden = worse(parity.golden, own.distance(&one.heads));
@@ -160,8 +158,10 @@ pub(super) fn of(
             .map_err(|error| answered(error.to_string()))?;
         parity.stream = worse(parity.stream, own.distance(begun));
     }
-    let load =
-        |form| Model::load(folder, form).map_err(|error| candidate("G04-load")(error.to_string()));
+    let load = |form| {
+        Model::load_over(folder, installed, form)
+            .map_err(|error| candidate("G04-load")(error.to_string()))
+    };
     let (mut window, mut stream) = (load(Form::Window)?, load(Form::Streaming)?);
     for one in &drawn.running {
         let (whole, ran) = (window.answer(one), stream.answer(one));
@@ -276,6 +276,15 @@ fn row(input: &Input) -> Row {
     }
 }
 
+/// Where a candidate's weights are: in its folder, or beside it, where a training left them.
+fn weights_of(folder: &Path) -> PathBuf {
+    let inside = folder.join(MODEL_FILE);
+    match folder.parent() {
+        Some(parent) if !inside.exists() => parent.join(MODEL_FILE),
+        _ => inside,
+    }
+}
+
 /// The network in burn, with the weights that the graphs were made of.
 struct Burn {
     spec: Spec,
@@ -288,12 +297,13 @@ impl Burn {
     /// Loads the weights and makes sure that they are those of the manifest. The statistics are the manifest's:
     /// a weekly refresh moves them without touching a frozen weight.
     fn load(folder: &Path, manifest: &Manifest) -> Result<Self, String> {
-        let (spec, _, weights) = Weights::load(&folder.join(MODEL_FILE))?;
+        let path = weights_of(folder);
+        let (spec, _, weights) = Weights::load(&path)?;
         let hash = weights.hash(&spec, |_| true);
         if hash != manifest.weights.0 {
             return Err(format!(
                 "{}: its weights are not those that the manifest names; export the model again",
-                folder.join(MODEL_FILE).display()
+                path.display()
             ));
         }
         let known = &manifest.normalisation;

@@ -1,3 +1,5 @@
+mod whole;
+
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
@@ -137,6 +139,7 @@ fn contested(journal: &Path, terms: Terms) -> Findings {
         role,
         name: policy.to_owned(),
         policy: policy.to_owned(),
+        installed: None,
     };
     let entries = [
         entry(Role::Candidate, "imbalance"),
@@ -236,6 +239,7 @@ fn a_folder_that_is_no_model_is_refused_and_the_verdict_is_written() {
     let terms = short();
     let examination = Examination {
         candidate: folder.path(),
+        installed: None,
         incumbent: None,
         baselines: &[],
         journals: &[planted().0.path().to_path_buf()],
