@@ -11,13 +11,12 @@ pub mod training;
 pub mod walk;
 
 use std::fmt::{self, Display};
-use std::fs::{self, File};
-use std::io::{self, Write as _};
 use std::path::Path;
 
 use tickerml_edge::web::html::{Html, UNKNOWN};
 
 use self::chart::{Bar, Bin, Lines, Strip, Unit};
+use crate::weights::replace;
 
 /// Why a report cannot be written: one line with cause and remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -299,34 +298,8 @@ impl Page {
     /// # Errors
     /// When the folder cannot be written to; the file is as it was then.
     pub fn write(self, path: &Path) -> Result<(), ReportError> {
-        replace(path, self.finish().as_bytes())
+        replace(path, self.finish().as_bytes()).map_err(ReportError)
     }
-}
-
-/// Replaces a file in one step: what was there stays until what comes is whole and durable.
-///
-/// # Errors
-/// When the folder cannot be written to; the file is as it was then.
-pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
-    let failed = |error: io::Error| {
-        ReportError(format!(
-            "{}: {error}: can this user write there, and is there room?",
-            path.display()
-        ))
-    };
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let fresh = path.with_file_name(name);
-    let written = File::create(&fresh).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    let moved = written.and_then(|()| fs::rename(&fresh, path));
-    if moved.is_err() {
-        // What failed is worth nothing; the first error is the one to tell.
-        let _ = fs::remove_file(&fresh);
-    }
-    moved.map_err(failed)
 }
 
 /// A fraction as a percentage with its sign.
@@ -353,6 +326,8 @@ pub fn share(value: f64, decimals: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn page() -> Page {

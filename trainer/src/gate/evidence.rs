@@ -1,5 +1,4 @@
-//! What a series of returns proves: intervals by the stationary bootstrap, and the probability that a
-//! Sharpe ratio is above a bar.
+//! What a series of returns proves: the interval of its mean by the stationary bootstrap.
 
 use tickerml_shared::rand::Rng;
 
@@ -152,62 +151,6 @@ pub fn block_length(values: &[f64]) -> f64 {
     best.clamp(1.0, longest)
 }
 
-/// Mean over standard deviation of returns, per period; `None` where they never move.
-#[must_use]
-pub fn sharpe(returns: &[f64]) -> Option<f64> {
-    let (mean, variance, ..) = moments(returns)?;
-    (variance > 0.0).then(|| mean / variance.sqrt())
-}
-
-/// The probability that the true Sharpe ratio per period is above `bar`, given skewness and kurtosis of the
-/// returns; `None` where they never move or are too few.
-///
-/// Source: Bailey and López de Prado, "The Sharpe ratio efficient frontier", Journal of Risk 15 (2012).
-#[must_use]
-pub fn probabilistic_sharpe(returns: &[f64], bar: f64) -> Option<f64> {
-    let (mean, variance, skewness, kurtosis) = moments(returns)?;
-    if variance <= 0.0 {
-        return None;
-    }
-    let ratio = mean / variance.sqrt();
-    Some(above(ratio, bar, returns.len(), [skewness, kurtosis]))
-}
-
-/// The probability that the true ratio is above `bar` when so many returns of this shape had `ratio`.
-fn above(ratio: f64, bar: f64, count: usize, [skewness, kurtosis]: [f64; 2]) -> f64 {
-    let spread = 1.0 - skewness * ratio + (kurtosis - 1.0) / 4.0 * ratio * ratio;
-    let root = (count.saturating_sub(1) as f64).sqrt();
-    let score = (ratio - bar) * root / spread.max(f64::MIN_POSITIVE).sqrt();
-    0.5 * libm::erfc(-score / std::f64::consts::SQRT_2)
-}
-
-/// Mean, variance (divisor `n − 1`), skewness and kurtosis (three for a normal distribution).
-fn moments(values: &[f64]) -> Option<(f64, f64, f64, f64)> {
-    if values.len() < VALUES_MIN || !values.iter().all(|value| value.is_finite()) {
-        return None;
-    }
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let power = |exponent: i32| {
-        values
-            .iter()
-            .map(|v| (v - mean).powi(exponent))
-            .sum::<f64>()
-            / n
-    };
-    let (second, third, fourth) = (power(2), power(3), power(4));
-    if second <= 0.0 {
-        return Some((mean, 0.0, 0.0, 3.0));
-    }
-    let skewness = third / second.powf(1.5);
-    Some((
-        mean,
-        second * n / (n - 1.0),
-        skewness,
-        fourth / (second * second),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,18 +260,5 @@ mod tests {
         assert!((same.low - 1.0).abs() < 1e-12 && (same.high - 1.0).abs() < 1e-12);
         values[3] = f64::NAN;
         assert_eq!(interval(&values, &draw), None);
-        assert_eq!(sharpe(&[0.0; 20]), None);
-    }
-
-    #[test]
-    fn the_probabilistic_sharpe_ratio_is_that_of_the_paper() {
-        // Bailey and López de Prado (2012): a monthly ratio of 0.458 over two years is certain to 98.2 %
-        // were returns normal, and to 91.3 % with a skewness of −2.448 and a kurtosis of 10.164.
-        assert!((above(0.458, 0.0, 24, [0.0, 3.0]) - 0.982).abs() < 5e-4);
-        assert!((above(0.458, 0.0, 24, [-2.448, 10.164]) - 0.913).abs() < 5e-4);
-        let returns = autoregressive(500, 0.0, 11);
-        let ratio = sharpe(&returns).expect("they move");
-        let even = probabilistic_sharpe(&returns, ratio).expect("they move");
-        assert!((even - 0.5).abs() < 1e-12);
     }
 }

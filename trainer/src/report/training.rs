@@ -1,8 +1,9 @@
 //! How a training went: read from the lines that it wrote as it went.
 //!
-//! Each line of `metrics.jsonl` is an object with `step`, `lr`, `losses`, `grad_norm`, `tokens_per_s` and,
-//! where the model was held against what it had not seen, `held_out`. Whatever else stands there is left
-//! alone, and a line that cannot be read (the last one, after a crash) is counted and passed over.
+//! Each line of [`crate::train::METRICS_FILE`] is an object with `step`, `learning_rate`, `losses`,
+//! `gradient_norm`, `tokens_per_second` and, where the model was held against what it had not seen,
+//! `held_out`. Whatever else stands there is left alone, and a line that cannot be read (the last one, after
+//! a crash) is counted and passed over.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -171,13 +172,13 @@ pub fn page(title: &str, metrics: &Metrics, extras: &Extras) -> Page {
     }
     page.section("Steps");
     for (name, caption, axis) in [
-        ("lr", "Learning rate.", Axis::Linear),
+        ("learning_rate", "Learning rate.", Axis::Linear),
         (
-            "grad_norm",
+            "gradient_norm",
             "Norm of the gradients before clipping.",
             Axis::Log,
         ),
-        ("tokens_per_s", "Tokens a second.", Axis::Linear),
+        ("tokens_per_second", "Tokens a second.", Axis::Linear),
     ] {
         if let Some(points) = metrics.numbers.get(name) {
             let line = Line {
@@ -283,7 +284,7 @@ mod tests {
             };
             let _ = writeln!(
                 text,
-                r#"{{"step":{step},"lr":{},"losses":{{"total":{fall},"action":{},"size":{}}},"grad_norm":{},"tokens_per_s":{},"note":"<x>"{held}}}"#,
+                r#"{{"step":{step},"learning_rate":{},"losses":{{"total":{fall},"action":{},"size":{}}},"gradient_norm":{},"tokens_per_second":{},"note":"<x>"{held}}}"#,
                 3e-4 * (1.0 - f64::from(step) / 200.0),
                 fall * 0.7,
                 fall * 0.1,
