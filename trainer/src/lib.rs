@@ -9,6 +9,7 @@
 pub mod assess;
 pub mod batch;
 pub mod behaviour;
+pub mod config;
 pub mod corpus;
 pub mod gate;
 pub mod history;
@@ -17,6 +18,7 @@ pub mod market;
 pub mod model;
 pub mod onnx;
 pub mod planted;
+pub mod pipeline;
 pub mod quarantine;
 pub mod relabel;
 pub mod report;

@@ -10,6 +10,7 @@
 //! for no regret ([`NO_REGRET`]), which can be had at every step. So standing aside is an answer where nothing pays.
 
 use std::fmt;
+use std::path::Path;
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -18,13 +19,13 @@ use tickerml_shared::rand::Rng;
 use tickerml_shared::time::Time;
 
 use crate::behaviour::{CLASSES, Stretch, Terms};
-use crate::corpus::{Corpus, Draw, Path};
+use crate::corpus::{self, Corpus, Draw};
 use crate::model::DecisionTransformer;
 use crate::quarantine::Dataset;
 use crate::relabel::{Against, Relabelling, relabel_against};
 use crate::series::{MarketRow, Series};
 use crate::spec::{Spec, Statistics};
-use crate::train::{self, LossWeights, Progress, Start};
+use crate::train::{self, CHECKPOINT_FILE, LossWeights, Progress, Start};
 use crate::weights::Weights;
 
 /// What a model is asked for that was taught by [`learn`].
@@ -169,8 +170,8 @@ pub fn corpus(dataset: &Dataset, terms: &Terms, seed: u64) -> Result<Corpus, Mar
     })
 }
 
-fn path(rows: &[MarketRow]) -> Path {
-    Path {
+fn path(rows: &[MarketRow]) -> corpus::Path {
+    corpus::Path {
         states: rows.iter().flat_map(|row| row.state.values).collect(),
         valid: rows.iter().flat_map(|row| row.state.known()).collect(),
         live: vec![true; rows.len()],
@@ -326,6 +327,8 @@ impl Learning {
 /// What [`learn`] gives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Learned {
+    /// The first network, whose value head estimates.
+    pub estimate: Weights,
     /// The final network.
     pub weights: Weights,
     /// What normalises its inputs, and the unit of its value head.
@@ -334,7 +337,42 @@ pub struct Learned {
     pub target: f32,
 }
 
-/// Learns from a data set: see the head of this file. Each step of both phases is reported.
+/// Folder of the first network's checkpoints and metrics, within that of a run.
+pub const ESTIMATE: &str = "estimate";
+/// Folder of the final network's.
+pub const DECIDE: &str = "decide";
+
+/// What a run begins with, and where it is kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Course<'a> {
+    /// The run's folder; nothing is kept without it.
+    pub out: Option<&'a Path>,
+    /// Goes on with the checkpoints that lie there.
+    pub resume: bool,
+    /// A run whose two networks are refreshed: their backbones stay, the last layers and heads move.
+    pub refreshed: Option<&'a Learned>,
+}
+
+impl Course<'_> {
+    /// Where a phase begins, and on what terms.
+    fn begin(&self, phase: &str, terms: &train::Terms) -> (Start, train::Terms) {
+        let mut terms = terms.clone();
+        let checkpoint = self.out.map(|out| out.join(phase));
+        let kept = checkpoint.filter(|folder| self.resume && folder.join(CHECKPOINT_FILE).exists());
+        let start = match (kept, self.refreshed) {
+            (Some(folder), _) => Start::Resume(folder),
+            (None, Some(run)) if phase == ESTIMATE => Start::Weights(run.estimate.clone()),
+            (None, Some(run)) => Start::Weights(run.weights.clone()),
+            (None, None) => Start::Fresh,
+        };
+        if self.refreshed.is_some() {
+            terms.mode = train::Mode::Weekly;
+        }
+        (start, terms)
+    }
+}
+
+/// Learns from a data set: see the head of this file. Each step of both phases is reported with its name.
 ///
 /// # Errors
 /// As [`corpus`] and [`held_out`], or when a training stops.
@@ -343,24 +381,27 @@ pub fn learn(
     terms: &Terms,
     spec: &Spec,
     how: &Learning,
-    report: &mut dyn FnMut(&Progress),
+    course: &Course<'_>,
+    report: &mut dyn FnMut(&str, &Progress),
 ) -> Result<Learned, MarketError> {
     let (old, new) = held_out(dataset, terms, how.held_out, terms.horizon)?;
     let mut known = corpus(&old, terms, how.seed)?;
     let mut examined = corpus(&new, terms, how.seed)?;
     examined.statistics = known.statistics.clone();
     (known.draw.unconditioned, examined.draw.unconditioned) = (1.0, 1.0);
-    let train =
-        |corpus: &Corpus, held: Option<&Corpus>, terms, report: &mut dyn FnMut(&Progress)| {
-            train::train(corpus, held, spec, Start::Fresh, terms, None, report)
-                .map_err(|error| MarketError(error.to_string()))
-        };
-    let estimator = train(&known, Some(&examined), &how.estimate, report)?;
+    let mut train = |phase: &str, corpus: &Corpus, held: Option<&Corpus>, terms: &train::Terms| {
+        let (start, terms) = course.begin(phase, terms);
+        let out = course.out.map(|out| out.join(phase));
+        let told = &mut |progress: &Progress| report(phase, progress);
+        train::train(corpus, held, spec, start, &terms, out.as_deref(), told)
+            .map_err(|error| MarketError(format!("{phase}: {error}")))
+    };
+    let estimate = train(ESTIMATE, &known, Some(&examined), &how.estimate)?.weights;
     let device = train::devices()
         .into_iter()
         .next()
         .unwrap_or_else(Device::flex);
-    let estimator = DecisionTransformer::from_weights(spec, &estimator.weights, &device);
+    let estimator = DecisionTransformer::from_weights(spec, &estimate, &device);
     let relabelling = Relabelling {
         rows: RELABEL_ROWS,
         stride: (spec.steps / 2).max(1),
@@ -368,8 +409,9 @@ pub fn learn(
     let mut relabelled = relabel_against(&known, &estimator, spec, relabelling, Against::Best);
     drop(known);
     relabelled.draw.unconditioned = UNCONDITIONED;
-    let decider = train(&relabelled, None, &how.decide, report)?;
+    let decider = train(DECIDE, &relabelled, None, &how.decide)?;
     Ok(Learned {
+        estimate,
         weights: decider.weights,
         statistics: relabelled.statistics,
         target: NO_REGRET,

@@ -16,7 +16,7 @@ use tickerml_shared::time::Time;
 
 use crate::assess::{Asked, Assessment, Policy, account, follow};
 use crate::behaviour::{Behaviour, Stretch, Terms};
-use crate::market::{Learned, Learning, learn};
+use crate::market::{Course, Learned, Learning, learn};
 use crate::model::DecisionTransformer;
 use crate::quarantine::{Cutoff, DAYS_MIN, Dataset};
 use crate::series::{MarketRow, Series};
@@ -233,7 +233,7 @@ pub fn examine(
     let cutoff = Cutoff::new(now, DAYS_MIN).map_err(|error| broken(error.to_string()))?;
     let dataset = Dataset::new(vec![past.series], cutoff);
     let how = Learning::small(size.training, seed);
-    let learned = learn(&dataset, &terms, &spec, &how, &mut |progress| {
+    let learned = learn(&dataset, &terms, &spec, &how, &Course::default(), &mut |_, progress| {
         if let Some(held_out) = progress.held_out {
             report(&format!(
                 "step {}: value loss {:.4}, held out {:.4}",

@@ -4,6 +4,8 @@
 //! against doing nothing, holding, and simple policies. The judged years are joined to one course per instrument, and
 //! the differences to the benchmarks get intervals by the stationary bootstrap. All of it lies before the cut-off.
 
+mod pages;
+
 use std::fmt;
 
 use burn::tensor::Device;
@@ -12,7 +14,7 @@ use tickerml_shared::time::Time;
 
 use crate::assess::{Asked, Assessment, Interval, Policy, Track, difference, follow};
 use crate::behaviour::{Behaviour, Terms};
-use crate::market::{Learned, Learning, MarketError, between, learn};
+use crate::market::{self, Learned, Learning, MarketError, between, learn};
 use crate::model::DecisionTransformer;
 use crate::quarantine::Dataset;
 use crate::series::Series;
@@ -92,6 +94,17 @@ pub struct Compared {
     pub difference: Interval,
 }
 
+/// One policy's course through all judged spans of an instrument.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Course {
+    /// Venue and symbol.
+    pub instrument: String,
+    /// Whose.
+    pub policy: String,
+    /// Step by step.
+    pub track: Track,
+}
+
 /// The outcome of a walk.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WalkReport {
@@ -99,6 +112,10 @@ pub struct WalkReport {
     pub rows: Vec<Row>,
     /// Against the benchmarks.
     pub compared: Vec<Compared>,
+    /// The joined courses of all spans: the network's first, then the benchmarks', instrument by instrument.
+    pub courses: Vec<Course>,
+    /// The first instant that was learned from.
+    pub began: Time,
     /// Spans that were judged.
     pub folds: usize,
 }
@@ -221,7 +238,10 @@ pub fn forward(
         .max()
         .unwrap_or(0);
     let mut courses = Courses::new(dataset, terms);
-    let mut outcome = WalkReport::default();
+    let mut outcome = WalkReport {
+        began: first,
+        ..WalkReport::default()
+    };
     for fold in 0..FOLDS_MAX as u64 {
         let from = Time(first.0 + (walk.first_days + fold * walk.judged_days) * DAY_NS);
         let to = Time(from.0 + walk.judged_days * DAY_NS);
@@ -248,10 +268,11 @@ pub fn forward(
             terms,
             &walk.spec,
             &walk.learning,
-            &mut |progress: &Progress| {
+            &market::Course::default(),
+            &mut |phase: &str, progress: &Progress| {
                 if let Some(held_out) = progress.held_out {
                     report(&format!(
-                        "fold {fold}, step {}: value loss {:.4}, held out {:.4}",
+                        "fold {fold}, {phase}, step {}: value loss {:.4}, held out {:.4}",
                         progress.step, progress.losses.value, held_out.value
                     ));
                 }
@@ -361,6 +382,11 @@ impl<'a> Courses<'a> {
                     from: None,
                     policy: name.clone(),
                     earned: track.assess(),
+                });
+                into.courses.push(Course {
+                    instrument: instrument.clone(),
+                    policy: name.clone(),
+                    track: track.clone(),
                 });
             }
             for (name, track) in names.iter().zip(tracks).skip(1) {

@@ -50,6 +50,14 @@ pub struct StepSummary {
     pub same: usize,
 }
 
+impl Summary {
+    /// As one line of JSON.
+    #[must_use]
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).expect("plain data")
+    }
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for source in &self.sources {
