@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use tickerml_edge::clock;
+use tickerml_edge::replay::trial;
 use tickerml_shared::instrument::Venue;
 use tickerml_shared::time::{DAYS, MINUTES, SECONDS};
 use tickerml_trainer::config::Config;
@@ -43,9 +44,11 @@ fn span(text: &str) -> Result<u64, String> {
 
 pub(crate) fn import(of: &Import) -> Done {
     let venue = of.venue.as_deref().map(|name| {
-        Venue::from_name(name).ok_or_else(|| format!("--venue {name:?} is unknown; write for instance binance"))
+        Venue::from_name(name)
+            .ok_or_else(|| format!("--venue {name:?} is unknown; write for instance binance"))
     });
-    let sources = Source::detect(&of.paths, venue.transpose()?, of.symbol.as_deref()).map_err(told)?;
+    let sources =
+        Source::detect(&of.paths, venue.transpose()?, of.symbol.as_deref()).map_err(told)?;
     let store = Store::create(&of.into).map_err(told)?;
     let terms = history::Terms {
         pulse_ns: of.pulse.as_deref().map(span).transpose()?,
@@ -77,7 +80,11 @@ pub(crate) fn train(of: &Train) -> Done {
         out: &of.out,
         resume: of.resume,
         refreshed: None,
-        quantisation: if of.int8 { Quantisation::Int8 } else { Quantisation::None },
+        quantisation: if of.int8 {
+            Quantisation::Int8
+        } else {
+            Quantisation::None
+        },
     })
 }
 
@@ -98,7 +105,11 @@ fn run(job: &Job<'_>) -> Done {
     let made = pipeline::run(job, &mut |phase, progress| {
         if shown.as_ref().is_none_or(|(name, _)| name != phase) {
             let learning = &job.config.learning;
-            let terms = if phase == "estimate" { &learning.estimate } else { &learning.decide };
+            let terms = if phase == "estimate" {
+                &learning.estimate
+            } else {
+                &learning.decide
+            };
             shown = Some((phase.to_owned(), Dashboard::new(terms.steps)));
         }
         if let Some((_, dashboard)) = &mut shown {
@@ -129,7 +140,8 @@ pub(crate) fn gate(of: &Gate) -> Done {
     let baselines: Vec<(String, String)> = baselines.collect::<Result<_, String>>()?;
     let terms = match &of.terms {
         Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
             toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?
         }
         None => gate::Terms::default(),
@@ -163,7 +175,8 @@ pub(crate) fn gate(of: &Gate) -> Done {
 }
 
 pub(crate) fn backtest(of: &Backtest) -> Done {
-    let trials = gate::backtest::backtest(&of.policy, &of.journals, &gate::Terms::default()).map_err(told)?;
+    let trials =
+        gate::backtest::backtest(&of.policy, &of.journals, &trial::Terms::all()).map_err(told)?;
     if of.json {
         println!("{}", gate::backtest::to_json(&trials));
     } else {
@@ -173,7 +186,11 @@ pub(crate) fn backtest(of: &Backtest) -> Done {
 }
 
 pub(crate) fn report(of: &Report) -> Done {
-    let path = if of.metrics.is_dir() { of.metrics.join(METRICS_FILE) } else { of.metrics.clone() };
+    let path = if of.metrics.is_dir() {
+        of.metrics.join(METRICS_FILE)
+    } else {
+        of.metrics.clone()
+    };
     let metrics = training::Metrics::read(&path).map_err(told)?;
     let page = training::page("Training", &metrics, &training::Extras::default());
     page.write(&of.out).map_err(told)?;
@@ -185,13 +202,21 @@ pub(crate) fn walk(of: &Walk) -> Done {
     let dataset = pipeline::dataset(&config, clock::now()).map_err(told)?;
     let mut terms = walk::Walk::yearly(&config.market, of.seed);
     terms.learning = tickerml_trainer::market::Learning::small(of.steps, of.seed);
-    let outcome = walk::forward(&dataset, &config.market, &terms, &mut |line| eprintln!("{line}")).map_err(told)?;
+    let outcome = walk::forward(&dataset, &config.market, &terms, &mut |line| {
+        eprintln!("{line}")
+    })
+    .map_err(told)?;
     print!("{outcome}");
     write_walk(&outcome, &terms, &config, &of.out)?;
     Ok(true)
 }
 
-fn write_walk(outcome: &walk::WalkReport, terms: &walk::Walk, config: &Config, out: &Path) -> Result<(), String> {
+fn write_walk(
+    outcome: &walk::WalkReport,
+    terms: &walk::Walk,
+    config: &Config,
+    out: &Path,
+) -> Result<(), String> {
     std::fs::create_dir_all(out).map_err(|error| format!("{}: {error}", out.display()))?;
     for (instrument, page) in outcome.pages(&config.market, terms.block, terms.learning.seed) {
         let path = out.join(format!("{}.html", instrument.replace([':', '/'], "-")));
@@ -202,7 +227,8 @@ fn write_walk(outcome: &walk::WalkReport, terms: &walk::Walk, config: &Config, o
 }
 
 pub(crate) fn prove(of: &Prove) -> Done {
-    let proof = tasks::prove(&of.name, of.seed, of.short, |line| eprintln!("{line}")).map_err(told)?;
+    let proof =
+        tasks::prove(&of.name, of.seed, of.short, |line| eprintln!("{line}")).map_err(told)?;
     println!("{proof}");
     Ok(proof.passed())
 }

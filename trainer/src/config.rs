@@ -121,8 +121,13 @@ impl Config {
                 spec.steps.saturating_sub(2)
             )));
         }
-        raw.market.check().map_err(|error| ConfigError(error.to_string()))?;
-        for (phase, terms) in [("estimate", &raw.learning.estimate), ("decide", &raw.learning.decide)] {
+        raw.market
+            .check()
+            .map_err(|error| ConfigError(error.to_string()))?;
+        for (phase, terms) in [
+            ("estimate", &raw.learning.estimate),
+            ("decide", &raw.learning.decide),
+        ] {
             terms
                 .check()
                 .map_err(|error| ConfigError(format!("learning.{phase}: {error}")))?;
@@ -168,7 +173,11 @@ mod tests {
     fn what_makes_no_sense_is_named() {
         for (from, to, named) in [
             ("days = 30", "day = 30", "day"),
-            ("bands = [4, 4, 8, 8, 16, 24]", "bands = [60, 60]", "at most 58"),
+            (
+                "bands = [4, 4, 8, 8, 16, 24]",
+                "bands = [60, 60]",
+                "at most 58",
+            ),
             ("heads = 4", "heads = 5", "does not divide"),
             ("taker_fee = 0.001", "taker_fee = 7", "taker_fee"),
             ("horizon = 60", "horizon = 0", "horizon"),

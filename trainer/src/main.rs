@@ -258,7 +258,10 @@ mod tests {
     fn every_command_of_the_contract_is_there() {
         Cli::command().debug_assert();
         let command = Cli::command();
-        let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let names: Vec<&str> = command
+            .get_subcommands()
+            .map(clap::Command::get_name)
+            .collect();
         for name in [
             "serve", "import", "train", "gate", "publish", "refresh", "backtest", "report",
             "registry", "pair",

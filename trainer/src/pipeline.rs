@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use tickerml_edge::web::html::stamp;
 use tickerml_shared::action::Action;
 use tickerml_shared::bundle::{Row, Span};
 use tickerml_shared::time::Time;
@@ -103,7 +104,10 @@ pub fn dataset(config: &Config, now: Time) -> Result<Dataset, PipelineError> {
 pub fn run(job: &Job<'_>, report: &mut dyn FnMut(&str, &Progress)) -> Result<Made, PipelineError> {
     let config = job.config;
     let dataset = dataset(config, job.now)?;
-    let earlier = job.refreshed.map(|folder| load(folder, config)).transpose()?;
+    let earlier = job
+        .refreshed
+        .map(|folder| load(folder, config))
+        .transpose()?;
     let course = Course {
         out: Some(job.out),
         resume: job.resume,
@@ -118,7 +122,13 @@ pub fn run(job: &Job<'_>, report: &mut dyn FnMut(&str, &Progress)) -> Result<Mad
         report,
     )
     .map_err(failed)?;
-    let times = || dataset.series().iter().flat_map(|one| &one.rows).map(|row| row.at);
+    let times = || {
+        dataset
+            .series()
+            .iter()
+            .flat_map(|one| &one.rows)
+            .map(|row| row.at)
+    };
     let span = Span {
         from: times().min().unwrap_or_default(),
         to: times().max().unwrap_or_default(),
@@ -202,15 +212,20 @@ fn golden(dataset: &Dataset, steps: usize) -> Vec<Vec<Row>> {
 
 /// Writes the page about a run.
 fn page(job: &Job<'_>, dataset: &Dataset, span: Span) -> Result<PathBuf, PipelineError> {
-    let metrics = training::Metrics::read(&job.out.join(DECIDE).join(METRICS_FILE)).map_err(failed)?;
-    let named: Vec<&str> = dataset.series().iter().map(|one| one.instrument.as_str()).collect();
+    let metrics =
+        training::Metrics::read(&job.out.join(DECIDE).join(METRICS_FILE)).map_err(failed)?;
+    let named: Vec<&str> = dataset
+        .series()
+        .iter()
+        .map(|one| one.instrument.as_str())
+        .collect();
     let fact = |name: &str, value: String| (name.to_owned(), value);
     let extras = training::Extras {
         facts: vec![
             fact("instruments", named.join(", ")),
-            fact("learned from", tickerml_edge::web::html::stamp(span.from)),
-            fact("to", tickerml_edge::web::html::stamp(span.to)),
-            fact("cut-off", tickerml_edge::web::html::stamp(dataset.cutoff().at())),
+            fact("learned from", stamp(span.from.0)),
+            fact("to", stamp(span.to.0)),
+            fact("cut-off", stamp(dataset.cutoff().at().0)),
             fact("horizon", format!("{} steps", job.config.market.horizon)),
             fact("taker fee", format!("{}", job.config.market.taker_fee)),
             fact("seed", format!("{}", job.config.learning.seed)),
@@ -218,6 +233,8 @@ fn page(job: &Job<'_>, dataset: &Dataset, span: Span) -> Result<PathBuf, Pipelin
         ..training::Extras::default()
     };
     let path = job.out.join(PAGE);
-    training::page("Training", &metrics, &extras).write(&path).map_err(failed)?;
+    training::page("Training", &metrics, &extras)
+        .write(&path)
+        .map_err(failed)?;
     Ok(path)
 }

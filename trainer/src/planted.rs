@@ -233,14 +233,21 @@ pub fn examine(
     let cutoff = Cutoff::new(now, DAYS_MIN).map_err(|error| broken(error.to_string()))?;
     let dataset = Dataset::new(vec![past.series], cutoff);
     let how = Learning::small(size.training, seed);
-    let learned = learn(&dataset, &terms, &spec, &how, &Course::default(), &mut |_, progress| {
-        if let Some(held_out) = progress.held_out {
-            report(&format!(
-                "step {}: value loss {:.4}, held out {:.4}",
-                progress.step, progress.losses.value, held_out.value
-            ));
-        }
-    })
+    let learned = learn(
+        &dataset,
+        &terms,
+        &spec,
+        &how,
+        &Course::default(),
+        &mut |_, progress| {
+            if let Some(held_out) = progress.held_out {
+                report(&format!(
+                    "step {}: value loss {:.4}, held out {:.4}",
+                    progress.step, progress.losses.value, held_out.value
+                ));
+            }
+        },
+    )
     .map_err(|error| broken(error.to_string()))?;
     let outcome = judge(&learned, edge, size, seed, &spec, &terms);
     report(&format!(

@@ -40,7 +40,15 @@ fn all_of(series: Vec<Series>, cutoff: Cutoff) -> (Statistics, Corpus, Learned) 
         },
         ..Learning::small(4, 3)
     };
-    let learned = learn(&dataset, &terms, &spec, &how, &Course::default(), &mut |_, _| ()).expect("weights");
+    let learned = learn(
+        &dataset,
+        &terms,
+        &spec,
+        &how,
+        &Course::default(),
+        &mut |_, _| (),
+    )
+    .expect("weights");
     let corpus = corpus(&dataset, &terms, 3).expect("a corpus");
     (corpus.statistics.clone(), corpus, learned)
 }

@@ -29,7 +29,11 @@ impl WalkReport {
 
     /// What a page shows of an instrument; none when it was never judged.
     fn walk(&self, model: &Course, terms: &Terms, block: usize, seed: u64) -> Option<Walk> {
-        let own = || self.courses.iter().filter(|course| course.instrument == model.instrument);
+        let own = || {
+            self.courses
+                .iter()
+                .filter(|course| course.instrument == model.instrument)
+        };
         let held = own().find(|course| course.policy == HOLD)?;
         let starts: Vec<Time> = self
             .rows
@@ -97,7 +101,12 @@ fn part(track: &Track, from: Time, to: Time) -> Track {
 /// Mean difference of a step, and its interval.
 fn per_step(one: &Track, other: &Track, block: usize, seed: u64) -> (f64, [f64; 2]) {
     let steps = one.growth.len().max(1) as f64;
-    let Interval { estimate, low, high, .. } = difference(one, other, block, seed);
+    let Interval {
+        estimate,
+        low,
+        high,
+        ..
+    } = difference(one, other, block, seed);
     (estimate / steps, [low / steps, high / steps])
 }
 
