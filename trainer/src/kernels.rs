@@ -1,8 +1,9 @@
-//! Attention within a band, GELU and layer norm on the CPU, each as one operation with its own gradient.
+//! Attention within a band, GELU, layer norm and linear maps on the CPU, each as one operation with its own gradient.
 //!
-//! burn has no gradient for its fused attention, and takes these three apart into operations that each pass over
-//! memory. On the CPU that costs more than all matrix products; and a band can be skipped, not only masked. On other
-//! devices, and in other formats than f32, burn's own operations run: see [`crate::model`].
+//! burn has no gradient for its fused attention, and takes the others apart into operations that each pass over
+//! memory, or copy what a matrix product gave. On the CPU that costs more than all matrix products; and a band can be
+//! skipped, not only masked. On other devices, and in other formats than f32, burn's own operations run: see
+//! [`crate::model`].
 
 mod host;
 
@@ -72,6 +73,15 @@ pub(crate) fn norm(x: Tensor<3>, gamma: Tensor<1>, beta: Tensor<1>) -> Tensor<3>
     ))
 }
 
+/// `x w + b`, for `x` `[B, Q, inputs]`, `w` `[inputs, outputs]` and `b` `[outputs]`: `[B, Q, outputs]`.
+pub(crate) fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<3> {
+    Tensor::from_dispatch(Dispatch::mapped(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+    ))
+}
+
 /// The operations, and what they hand back through each other. Those whose names end in `backward` have no gradient.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait Kernels: Backend {
@@ -111,6 +121,27 @@ pub(crate) trait Kernels: Backend {
         gamma: FloatTensor<Self>,
         slope: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// See [`linear`].
+    fn mapped(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// Slope by `x`.
+    fn mapped_input_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        slope: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// Slopes by `weight` and `bias`.
+    fn mapped_weight_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        slope: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
 /// The values of a tensor that lies in memory row by row.
@@ -179,6 +210,37 @@ impl Kernels for Flex {
         );
         (like(dx, &x), like(dgamma, &gamma), like(dbeta, &gamma))
     }
+
+    fn mapped(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.to_contiguous());
+        let y = host::linear(values(&x), values(&weight), values(&bias));
+        let mut shape = x.shape();
+        let last = shape.num_dims() - 1;
+        shape[last] = bias.shape().num_elements();
+        FlexTensor::from_data(TensorData::new(y, shape))
+    }
+
+    fn mapped_input_backward(x: FlexTensor, weight: FlexTensor, slope: FlexTensor) -> FlexTensor {
+        let [weight, slope] = [weight, slope].map(|tensor| tensor.to_contiguous());
+        let outputs = weight.shape()[1];
+        like(
+            host::linear_by_input(values(&weight), values(&slope), outputs),
+            &x,
+        )
+    }
+
+    fn mapped_weight_backward(
+        x: FlexTensor,
+        weight: FlexTensor,
+        slope: FlexTensor,
+    ) -> (FlexTensor, FlexTensor) {
+        let [x, slope] = [x, slope].map(|tensor| tensor.to_contiguous());
+        let outputs = weight.shape()[1];
+        let bias = host::linear_by_bias(values(&slope), outputs);
+        let bias = FlexTensor::from_data(TensorData::new(bias, [outputs]));
+        let dw = host::linear_by_weight(values(&x), values(&slope), outputs);
+        (like(dw, &weight), bias)
+    }
 }
 
 #[derive(Debug)]
@@ -187,6 +249,8 @@ struct Banded;
 struct Smooth;
 #[derive(Debug)]
 struct Levelled;
+#[derive(Debug)]
+struct Mapped;
 
 impl<B: Kernels> Backward<B, 3> for Banded {
     type State = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, Sight);
@@ -223,6 +287,29 @@ impl<B: Kernels> Backward<B, 3> for Levelled {
         let (x, gamma) = ops.state;
         let (dx, dgamma, dbeta) = B::levelled_backward(x, gamma, slope);
         for (parent, slope) in ops.parents.into_iter().zip([dx, dgamma, dbeta]) {
+            if let Some(node) = parent {
+                grads.register::<B>(node.id, slope);
+            }
+        }
+    }
+}
+
+impl<B: Kernels> Backward<B, 3> for Mapped {
+    type State = (FloatTensor<B>, FloatTensor<B>);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let slope = grads.consume::<B>(&ops.node);
+        let (x, weight) = ops.state;
+        let [by_x, by_weight, by_bias] = ops.parents;
+        if let Some(node) = by_x {
+            let dx = B::mapped_input_backward(x.clone(), weight.clone(), slope.clone());
+            grads.register::<B>(node.id, dx);
+        }
+        if by_weight.is_none() && by_bias.is_none() {
+            return;
+        }
+        let (dw, db) = B::mapped_weight_backward(x, weight, slope);
+        for (parent, slope) in [by_weight, by_bias].into_iter().zip([dw, db]) {
             if let Some(node) = parent {
                 grads.register::<B>(node.id, slope);
             }
@@ -291,6 +378,37 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        panic!("a slope has no gradient here")
+    }
+
+    fn mapped(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let prepared = Mapped.prepare::<C>(nodes).compute_bound().stateful();
+        let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
+        let y = B::mapped(x.clone(), weight.clone(), bias);
+        match prepared {
+            OpsKind::Tracked(prep) => prep.finish((x, weight), y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+
+    fn mapped_input_backward(
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        panic!("a slope has no gradient here")
+    }
+
+    fn mapped_weight_backward(
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         panic!("a slope has no gradient here")
     }
 }

@@ -8,6 +8,7 @@
 //! softmax and heads stay f32.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::module::{Module, ModuleVisitor, Param};
@@ -269,28 +270,24 @@ impl Dense {
         }
     }
 
-    /// `[…, inputs]` to `[…, outputs]`, in the pass's number format.
-    fn forward<const D: usize>(&self, x: Tensor<D>, precision: Precision) -> Tensor<D> {
-        linear(
-            precision.narrow(x),
-            precision.narrow(self.weight.val()),
-            Some(precision.narrow(self.bias.val())),
-        )
+    /// `[B, Q, inputs]` to `[B, Q, outputs]`, in the pass's number format.
+    fn forward(&self, x: Tensor<3>, precision: Precision) -> Tensor<3> {
+        map(x, self.weight.val(), self.bias.val(), precision)
     }
 
-    /// The columns of some outputs alone: `[…, inputs]` to `[…, last − first]`.
-    fn columns<const D: usize>(
-        &self,
-        x: Tensor<D>,
-        columns: std::ops::Range<usize>,
-        precision: Precision,
-    ) -> Tensor<D> {
-        linear(
-            precision.narrow(x),
-            precision.narrow(self.weight.val().slice_dim(1, columns.clone())),
-            Some(precision.narrow(self.bias.val().slice_dim(0, columns))),
-        )
+    /// The columns of some outputs alone: `[B, Q, inputs]` to `[B, Q, last − first]`.
+    fn columns(&self, x: Tensor<3>, columns: Range<usize>, precision: Precision) -> Tensor<3> {
+        let weight = self.weight.val().slice_dim(1, columns.clone());
+        map(x, weight, self.bias.val().slice_dim(0, columns), precision)
     }
+}
+
+fn map(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>, precision: Precision) -> Tensor<3> {
+    let x = precision.narrow(x);
+    if kernels::take(&x) {
+        return kernels::linear(x, weight, bias);
+    }
+    linear(x, precision.narrow(weight), Some(precision.narrow(bias)))
 }
 
 /// A layer norm, in f32 always.

@@ -3,6 +3,7 @@
 //! Every function exists once, and is compiled three times: for AVX-512, for AVX2, and for what every processor has.
 //! Sums run in an order that does not depend on threads, so that a repeated step has the same bits on one machine.
 
+use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::Sight;
@@ -10,6 +11,8 @@ use crate::spec::{HIDDEN, TOKENS};
 
 /// Rows that one task of [`norm`] and [`norm_backward`] works through.
 const ROWS: usize = 256;
+/// Multiplications below which a product is left to one thread.
+const PRODUCT_ALONE: usize = 1 << 22;
 /// Values that one task of [`gelu`] works through.
 const VALUES: usize = 16_384;
 /// Numbers that are added side by side in a sum.
@@ -55,8 +58,53 @@ fn fma<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
 /// `y += a · x`.
 #[inline(always)]
 fn axpy<const FUSED: bool>(a: f32, x: &[f32], y: &mut [f32]) {
+    let (x, x_rest) = x.as_chunks::<LANES>();
+    let (y, y_rest) = y.as_chunks_mut::<LANES>();
     for (y, x) in y.iter_mut().zip(x) {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = fma::<FUSED>(a, *x, *y);
+        }
+    }
+    for (y, x) in y_rest.iter_mut().zip(x_rest) {
         *y = fma::<FUSED>(a, *x, *y);
+    }
+}
+
+/// `y ← y + Σ aᵢ xᵢ` over rows `xᵢ` that lie `stride` apart, all at least as long as `y`.
+#[inline(always)]
+fn combine<const FUSED: bool>(a: &[f32], x: &[f32], stride: usize, y: &mut [f32]) {
+    let (chunks, rest) = y.as_chunks_mut::<LANES>();
+    let done = chunks.len() * LANES;
+    for (chunk, y) in chunks.iter_mut().enumerate() {
+        let x = &x[chunk * LANES..];
+        let row = |i: usize| {
+            x[i * stride..]
+                .first_chunk::<LANES>()
+                .expect("rows are long enough")
+        };
+        // Four sums at a time, because each addition waits for the one before it in its sum.
+        let mut sums = [*y, [0.0; LANES], [0.0; LANES], [0.0; LANES]];
+        let (fours, last) = a.as_chunks::<4>();
+        for (four, a) in fours.iter().enumerate() {
+            for (i, sum) in sums.iter_mut().enumerate() {
+                for (sum, x) in sum.iter_mut().zip(row(4 * four + i)) {
+                    *sum = fma::<FUSED>(a[i], *x, *sum);
+                }
+            }
+        }
+        for (i, a) in last.iter().enumerate() {
+            for (sum, x) in sums[0].iter_mut().zip(row(4 * fours.len() + i)) {
+                *sum = fma::<FUSED>(*a, *x, *sum);
+            }
+        }
+        for (lane, y) in y.iter_mut().enumerate() {
+            *y = (sums[0][lane] + sums[1][lane]) + (sums[2][lane] + sums[3][lane]);
+        }
+    }
+    for (place, y) in rest.iter_mut().enumerate() {
+        for (a, x) in a.iter().zip(x[done + place..].chunks(stride)) {
+            *y = fma::<FUSED>(*a, x[0], *y);
+        }
     }
 }
 
@@ -258,6 +306,128 @@ pub(super) fn norm_backward(
     [dx, dgamma, dbeta]
 }
 
+/// A matrix in memory: where it begins, and how far apart its rows and its columns are.
+#[derive(Clone, Copy)]
+struct Matrix<'a> {
+    values: &'a [f32],
+    row: usize,
+    column: usize,
+}
+
+impl<'a> Matrix<'a> {
+    fn rows_of(values: &'a [f32], width: usize) -> Self {
+        let (row, column) = (width, 1);
+        Self {
+            values,
+            row,
+            column,
+        }
+    }
+
+    fn turned(self) -> Self {
+        let (row, column) = (self.column, self.row);
+        Self {
+            row,
+            column,
+            ..self
+        }
+    }
+}
+
+/// `y ← a b`, or `y ← y + a b`, for `a` `[m, k]`, `b` `[k, n]` and `y` `[m, n]` row by row.
+fn product([m, k, n]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, y: &mut [f32], add: bool) {
+    let last = |matrix: Matrix<'_>, rows: usize, columns: usize| {
+        (rows - 1) * matrix.row + (columns - 1) * matrix.column
+    };
+    assert!(last(a, m, k) < a.values.len() && last(b, k, n) < b.values.len() && y.len() == m * n);
+    let threads = if m * k * n < PRODUCT_ALONE {
+        Parallelism::None
+    } else {
+        Parallelism::Rayon(0)
+    };
+    let stride = |value: usize| isize::try_from(value).expect("a stride within memory");
+    // SAFETY: the largest index of each of the three matrices has been checked to lie in its slice.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            y.as_mut_ptr(),
+            1,
+            stride(n),
+            add,
+            a.values.as_ptr(),
+            stride(a.column),
+            stride(a.row),
+            b.values.as_ptr(),
+            stride(b.column),
+            stride(b.row),
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            threads,
+        );
+    }
+}
+
+/// `x w + b`, for `x` `[rows, inputs]`, `w` `[inputs, outputs]` and `b` `[outputs]`.
+pub(super) fn linear(x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
+    let (outputs, inputs) = (bias.len(), weight.len() / bias.len());
+    let rows = x.len() / inputs;
+    let mut y = bias.repeat(rows);
+    let (x, weight) = (Matrix::rows_of(x, inputs), Matrix::rows_of(weight, outputs));
+    product([rows, inputs, outputs], x, weight, &mut y, true);
+    y
+}
+
+/// Slope of [`linear`] by `x`.
+pub(super) fn linear_by_input(weight: &[f32], slope: &[f32], outputs: usize) -> Vec<f32> {
+    let (inputs, rows) = (weight.len() / outputs, slope.len() / outputs);
+    let mut dx = vec![0.0; rows * inputs];
+    let weight = Matrix::rows_of(weight, outputs).turned();
+    product(
+        [rows, outputs, inputs],
+        Matrix::rows_of(slope, outputs),
+        weight,
+        &mut dx,
+        false,
+    );
+    dx
+}
+
+/// Slope of [`linear`] by `w`.
+pub(super) fn linear_by_weight(x: &[f32], slope: &[f32], outputs: usize) -> Vec<f32> {
+    let rows = slope.len() / outputs;
+    let inputs = x.len() / rows;
+    let mut dw = vec![0.0; inputs * outputs];
+    let x = Matrix::rows_of(x, inputs).turned();
+    product(
+        [inputs, rows, outputs],
+        x,
+        Matrix::rows_of(slope, outputs),
+        &mut dw,
+        false,
+    );
+    dw
+}
+
+/// Slope of [`linear`] by `b`.
+pub(super) fn linear_by_bias(slope: &[f32], outputs: usize) -> Vec<f32> {
+    let sums = slope
+        .par_chunks(ROWS * outputs)
+        .map(|part| {
+            part.chunks_exact(outputs)
+                .fold(vec![0.0; outputs], |mut sum, row| {
+                    axpy::<false>(1.0, row, &mut sum);
+                    sum
+                })
+        })
+        .collect();
+    added(sums, outputs)
+}
+
 /// The sum of parts, in their order.
 fn added(parts: Vec<Vec<f32>>, width: usize) -> Vec<f32> {
     parts.into_iter().fold(vec![0.0; width], |mut sum, part| {
@@ -282,14 +452,16 @@ struct Scene<'a> {
 
 /// Space for one head.
 struct Space {
-    /// Keys and values, transposed: `[d/H, N]` each.
+    /// Keys and values, transposed: `[d/H, N + LANES]` each, so that the last lanes may reach beyond what is seen.
     keys: Vec<f32>,
     values: Vec<f32>,
     /// Bias by distance, the furthest first: `[3 · band]`.
     bias: Vec<f32>,
-    /// Shares of a query's visible keys, and their slopes.
+    /// Shares of a query's visible keys, zero in the lanes beyond, and their slopes.
     shares: Vec<f32>,
     slopes: Vec<f32>,
+    /// A query over the root of its width: `[d/H]`.
+    query: Vec<f32>,
 }
 
 impl Scene<'_> {
@@ -303,23 +475,25 @@ impl Scene<'_> {
 
     fn space(&self) -> Space {
         let (n, wide) = (self.keys(), self.per_head());
+        let padded = n + LANES;
         Space {
-            keys: vec![0.0; n * wide],
-            values: vec![0.0; n * wide],
+            keys: vec![0.0; padded * wide],
+            values: vec![0.0; padded * wide],
             bias: vec![0.0; TOKENS * self.sight.band],
-            shares: vec![0.0; n],
-            slopes: vec![0.0; n],
+            shares: vec![0.0; padded],
+            slopes: vec![0.0; padded],
+            query: vec![0.0; wide],
         }
     }
 
     /// Lays out a head.
     #[inline(always)]
     fn prepare(&self, head: usize, space: &mut Space) {
-        let (n, wide, d) = (self.keys(), self.per_head(), self.width);
+        let (padded, wide, d) = (self.keys() + LANES, self.per_head(), self.width);
         for (key, row) in self.kv.chunks_exact(2 * d).enumerate() {
             for c in 0..wide {
-                space.keys[c * n + key] = row[head * wide + c];
-                space.values[c * n + key] = row[d + head * wide + c];
+                space.keys[c * padded + key] = row[head * wide + c];
+                space.values[c * padded + key] = row[d + head * wide + c];
             }
         }
         let reach = space.bias.len();
@@ -346,12 +520,14 @@ impl Scene<'_> {
         let count = end - first;
         #[expect(clippy::cast_precision_loss, reason = "a width of some dozens")]
         let scale = 1.0 / (wide as f32).sqrt();
-        let scores = &mut space.shares[..count];
-        scores.copy_from_slice(&space.bias[bias..bias + count]);
         let q = &self.q[query * self.width + head * wide..][..wide];
-        for (c, q) in q.iter().enumerate() {
-            axpy::<FUSED>(scale * q, &space.keys[c * n + first..][..count], scores);
+        for (scaled, q) in space.query.iter_mut().zip(q) {
+            *scaled = scale * q;
         }
+        let scores = &mut space.shares[..count.next_multiple_of(LANES)];
+        scores[..count].copy_from_slice(&space.bias[bias..bias + count]);
+        combine::<FUSED>(&space.query, &space.keys[first..], n + LANES, scores);
+        scores[count..].fill(HIDDEN);
         if let Some(live) = &self.sight.live {
             let own = (end - 1) / TOKENS;
             let live = &live[self.row * n / TOKENS..][..n / TOKENS];
@@ -362,24 +538,26 @@ impl Scene<'_> {
                 }
             }
         }
+        let (chunks, _) = scores.as_chunks_mut::<LANES>();
         let mut most = [f32::NEG_INFINITY; LANES];
-        let (chunks, rest) = scores.as_chunks::<LANES>();
-        for chunk in chunks {
+        for chunk in &*chunks {
             for (most, score) in most.iter_mut().zip(chunk) {
                 *most = most.max(*score);
             }
         }
-        let most = most
-            .iter()
-            .chain(rest)
-            .copied()
-            .fold(f32::NEG_INFINITY, f32::max);
-        for score in &mut *scores {
-            *score = exp::<FUSED>(*score - most);
+        let most = most.into_iter().fold(f32::NEG_INFINITY, f32::max);
+        let mut sums = [0.0_f32; LANES];
+        for chunk in &mut *chunks {
+            for (score, sum) in chunk.iter_mut().zip(&mut sums) {
+                *score = exp::<FUSED>(*score - most);
+                *sum += *score;
+            }
         }
-        let inverse = 1.0 / sum(scores, scores, |share, _| share);
-        for share in scores {
-            *share *= inverse;
+        let inverse = 1.0 / sums.iter().sum::<f32>();
+        for chunk in chunks {
+            for share in chunk {
+                *share *= inverse;
+            }
         }
     }
 }
@@ -450,22 +628,23 @@ fn attention_slope_body<const FUSED: bool>(
             let count = end - first;
             let at = query * d + head * wide;
             let (q, slope) = (&scene.q[at..][..wide], &slope[at..][..wide]);
-            let (shares, slopes) = (&space.shares[..count], &mut space.slopes[..count]);
+            let padded = count.next_multiple_of(LANES);
+            let (shares, slopes) = (&space.shares[..padded], &mut space.slopes[..padded]);
             slopes.fill(0.0);
-            for (c, slope) in slope.iter().enumerate() {
-                axpy::<FUSED>(*slope, &space.values[c * n + first..][..count], slopes);
-            }
+            combine::<FUSED>(slope, &space.values[first..], n + LANES, slopes);
             let mean = sum(shares, slopes, |share, slope| share * slope);
             for (slope, share) in slopes.iter_mut().zip(shares) {
                 *slope = *share * (*slope - mean);
             }
-            axpy::<FUSED>(1.0, slopes, &mut dbias[bias..bias + count]);
-            let dq = &mut dq[at..][..wide];
+            axpy::<FUSED>(1.0, &slopes[..count], &mut dbias[bias..bias + count]);
+            for slope in &mut *slopes {
+                *slope *= scale;
+            }
+            let keys = &scene.kv[first * 2 * d + head * wide..];
+            combine::<FUSED>(&slopes[..count], keys, 2 * d, &mut dq[at..][..wide]);
             for (key, (share, score)) in (first..end).zip(shares.iter().zip(&*slopes)) {
                 let at = key * 2 * d + head * wide;
-                let score = scale * score;
-                axpy::<FUSED>(score, &scene.kv[at..][..wide], dq);
-                axpy::<FUSED>(score, q, &mut dkv[at..][..wide]);
+                axpy::<FUSED>(*score, q, &mut dkv[at..][..wide]);
                 axpy::<FUSED>(*share, slope, &mut dkv[at + d..][..wide]);
             }
         }
@@ -548,9 +727,9 @@ mod tests {
     fn the_normal_distribution_is_that_of_the_table() {
         for (x, expected) in [
             (0.0, 0.5),
-            (0.5, 0.691_462_46),
-            (1.0, 0.841_344_75),
-            (2.0, 0.977_249_87),
+            (0.5, 0.691_462_5),
+            (1.0, 0.841_344_8),
+            (2.0, 0.977_249_9),
             (-1.5, 0.066_807_2),
             (-3.0, 0.001_349_898),
         ] {

@@ -222,7 +222,7 @@ fn fused_attention_equals_the_plain_form_and_so_do_its_gradients() {
     let layer = DecisionTransformer::new(&spec, 1, &Device::flex())
         .layers
         .remove(1);
-    let (b, n, d, band) = (3, 36, 16, 3);
+    let (b, n, d, band) = (3, 36, 40, 3);
     for (every, dead) in [(1, false), (1, true), (3, false), (3, true)] {
         let mut batch = drawn(&spec, b, 12, 11);
         if dead {
@@ -290,13 +290,32 @@ fn the_kernels_of_the_cpu_equal_burns_operations_and_so_do_their_gradients() {
     };
     assert!(far(slope(one), slope(other)) < 5e-6);
 
+    let (weight, bias) = (leaf([20, 7], &mut rng), leaf([7], &mut rng));
+    let one = kernels::linear(x.clone(), weight.clone(), bias.clone());
+    let other = linear(x.clone(), weight.clone(), Some(bias.clone()));
+    assert!(far(one.clone().inner(), other.clone().inner()) < 2e-6);
+    let (one, other) = (uneven(one).backward(), uneven(other).backward());
+    let found = "a leaf has a gradient";
+    assert!(far(x.grad(&one).expect(found), x.grad(&other).expect(found)) < 5e-6);
+    assert!(
+        far(
+            weight.grad(&one).expect(found),
+            weight.grad(&other).expect(found)
+        ) < 1e-4
+    );
+    assert!(
+        far(
+            bias.grad(&one).expect(found),
+            bias.grad(&other).expect(found)
+        ) < 1e-4
+    );
+
     let (gamma, beta) = (leaf([20], &mut rng), leaf([20], &mut rng));
     let one = kernels::norm(x.clone(), gamma.clone(), beta.clone());
     let epsilon = f64::from(LAYER_NORM_EPSILON);
     let other = layer_norm(x.clone(), gamma.clone(), Some(beta.clone()), epsilon);
     assert!(far(one.clone().inner(), other.clone().inner()) < 2e-6);
     let (one, other) = (uneven(one).backward(), uneven(other).backward());
-    let found = "a leaf has a gradient";
     let of = |leaf: &Tensor<3>| {
         far(
             leaf.grad(&one).expect(found),
