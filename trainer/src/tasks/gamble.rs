@@ -9,7 +9,7 @@
 use tickerml_shared::rand::Rng;
 
 use super::rollout::{Aim, Choice, Lesson, Run, World, corpus, play, small, teach};
-use super::{Bar, Proof, TaskError, mean};
+use super::{Bar, Proof, TaskError, below, mean};
 use crate::corpus::{Corpus, Draw};
 use crate::relabel::{Relabelling, relabel};
 
@@ -51,7 +51,7 @@ impl World for Game {
 
 /// A choice at random.
 fn any(_: &Game, rng: &mut Rng) -> usize {
-    usize::try_from(rng.below(CHOICES as u64)).expect("one of three")
+    below(rng, CHOICES)
 }
 
 /// Runs the proof: a single round in the short form, three in a row else.

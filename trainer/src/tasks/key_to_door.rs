@@ -12,7 +12,7 @@ use tickerml_shared::rand::Rng;
 use super::rollout::{
     Aim, Choice, Learned, Lesson, Run, World, corpus, play, predicted, small, teach,
 };
-use super::{Bar, Proof, TaskError, mean, share};
+use super::{Bar, Proof, TaskError, below, mean, share};
 
 /// Up, down, left, right.
 const MOVES: usize = 4;
@@ -272,10 +272,6 @@ pub fn prove(seed: u64, short: bool, report: &mut impl FnMut(&str)) -> Result<Pr
         Bar::AtLeast(if short { 0.5 } else { 0.8 }),
     );
     Ok(proof)
-}
-
-fn below(rng: &mut Rng, bound: usize) -> usize {
-    usize::try_from(rng.below(bound as u64)).expect("below a bound that is a usize")
 }
 
 #[cfg(test)]
