@@ -11,6 +11,7 @@ pub mod behaviour;
 pub mod corpus;
 pub mod gate;
 pub mod history;
+mod kernels;
 pub mod model;
 pub mod onnx;
 pub mod quarantine;
