@@ -269,7 +269,7 @@ pub fn prove(seed: u64, short: bool, report: &mut impl FnMut(&str)) -> Result<Pr
     proof.add(
         "expected gain of the key over its real one",
         (with[0] - without[0]) / (with[1] - without[1]),
-        Bar::AtLeast(if short { 0.5 } else { 0.8 }),
+        Bar::AtLeast(if short { 0.4 } else { 0.7 }),
     );
     Ok(proof)
 }
