@@ -22,12 +22,14 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
+use std::time::Duration;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use tickerml_edge::clock;
 use tickerml_shared::rand::Rng;
+use tickerml_shared::time::Time;
 
 use self::checkpoint::Checkpoint;
 use self::loss::{FIGURES, Totals};
@@ -351,7 +353,7 @@ pub fn train_on(
         .held_out
         .map(|held_out| Examination::new(held_out, lesson));
     let mut unread: VecDeque<Unread> = VecDeque::new();
-    let mut clock = Instant::now();
+    let mut clock = clock::now();
     let first = at.step;
 
     thread::scope(|scope| {
@@ -692,7 +694,7 @@ impl Unread {
     fn settle(
         self,
         lesson: &Lesson<'_>,
-        clock: &mut Instant,
+        clock: &mut Time,
         out: Option<&Path>,
     ) -> Result<Progress, TrainError> {
         let figures = host(self.figures);
@@ -708,8 +710,8 @@ impl Unread {
                 self.step
             )));
         }
-        let passed = clock.elapsed().as_secs_f64();
-        *clock = Instant::now();
+        let before = std::mem::replace(clock, clock::now());
+        let passed = Duration::from_nanos(clock.0.saturating_sub(before.0)).as_secs_f64();
         let terms = lesson.terms;
         let tokens = TOKENS * lesson.spec.steps * terms.batch * terms.accumulate;
         #[expect(clippy::cast_precision_loss, reason = "some millions of tokens")]
@@ -719,7 +721,7 @@ impl Unread {
             learning_rate: self.rate,
             losses: Losses::from_row(&figures[..FIGURES]),
             gradient_norm: figures[FIGURES],
-            tokens_per_second: tokens / passed.max(f64::MIN_POSITIVE),
+            tokens_per_second: tokens / passed.max(1e-9),
             held_out: None,
         })
     }

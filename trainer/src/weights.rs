@@ -3,7 +3,7 @@
 //! A file of them is in the safetensors format, with the shape of the network and the statistics of its
 //! normalisation as JSON in its metadata. Files are replaced whole or not at all.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
@@ -17,6 +17,9 @@ use crate::spec::{Spec, Statistics};
 
 /// The entry of a file's metadata that holds what belongs to it, as JSON.
 const FACTS: &str = "tickerml";
+
+/// Named tensors, and the facts that belong to them.
+pub(crate) type Contents = (BTreeMap<String, Tensor>, BTreeMap<String, String>);
 
 /// A tensor: its shape and its values, row by row.
 #[derive(Clone, Debug, PartialEq)]
@@ -165,16 +168,14 @@ pub(crate) fn write_tensors(
         .collect::<Result<Vec<_>, _>>()
         .map_err(|why| format!("{}: {why}", path.display()))?;
     // One entry, because the order of several would differ from file to file.
-    let facts = HashMap::from([(FACTS.to_owned(), json(&facts))]);
+    let facts = [(FACTS.to_owned(), json(&facts))].into();
     let file = safetensors::serialize(views, Some(facts))
         .map_err(|why| format!("{}: {why}", path.display()))?;
     replace(path, &file)
 }
 
 /// Reads named f32 tensors and facts from a safetensors file.
-pub(crate) fn read_tensors(
-    path: &Path,
-) -> Result<(BTreeMap<String, Tensor>, BTreeMap<String, String>), String> {
+pub(crate) fn read_tensors(path: &Path) -> Result<Contents, String> {
     let damaged = |why: &dyn std::fmt::Display| {
         format!(
             "{}: {why}; the file is not a whole safetensors file of this program",

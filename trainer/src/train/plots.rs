@@ -136,8 +136,11 @@ pub fn page(progress: &[Progress], calibration: &Calibration) -> String {
     )
 }
 
+/// Name, colour and points.
+type Curve<'a> = (&'a str, &'a str, Vec<(f64, f64)>);
+
 /// One figure with its curves.
-fn plot(title: &str, curves: &[(&str, &str, Vec<(f64, f64)>)]) -> String {
+fn plot(title: &str, curves: &[Curve<'_>]) -> String {
     let all = || curves.iter().flat_map(|(_, _, points)| points);
     let finite = |value: &f64| value.is_finite();
     let range = |values: &mut dyn Iterator<Item = f64>| {
