@@ -15,6 +15,8 @@ pub mod rollout;
 
 use std::fmt;
 
+use tickerml_shared::rand::Rng;
+
 /// Names of the proofs, as [`prove`] takes them.
 pub const NAMES: [&str; 3] = ["graph", "key-to-door", "gamble"];
 
@@ -143,6 +145,11 @@ pub fn prove(
             NAMES.join(", ")
         ))),
     }
+}
+
+/// Uniform in `0..bound`.
+pub(crate) fn below(rng: &mut Rng, bound: usize) -> usize {
+    usize::try_from(rng.below(bound as u64)).expect("below a bound that is a usize")
 }
 
 /// The mean of some numbers; not a number when there are none.

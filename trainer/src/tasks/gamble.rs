@@ -9,7 +9,7 @@
 use tickerml_shared::rand::Rng;
 
 use super::rollout::{Aim, Choice, Lesson, Run, World, corpus, play, small, teach};
-use super::{Bar, Proof, TaskError, mean};
+use super::{Bar, Proof, TaskError, below, mean};
 use crate::corpus::{Corpus, Draw};
 use crate::relabel::{Relabelling, relabel};
 
@@ -51,7 +51,7 @@ impl World for Game {
 
 /// A choice at random.
 fn any(_: &Game, rng: &mut Rng) -> usize {
-    usize::try_from(rng.below(CHOICES as u64)).expect("one of three")
+    below(rng, CHOICES)
 }
 
 /// Runs the proof: a single round in the short form, three in a row else.
@@ -104,6 +104,7 @@ pub fn prove(seed: u64, short: bool, report: &mut impl FnMut(&str)) -> Result<Pr
         let runs = play(learned, vec![game; GAMES], &[aim; GAMES], choice, &mut rng);
         mean(runs.iter().map(|run| f64::from(run.earned())))
     };
+    let slack = if short { 0.1 } else { 0.05 };
     let mut proof = Proof::new("gamble");
     proof.add("the best that can be expected", best, Bar::Shown);
     proof.add(
@@ -125,7 +126,7 @@ pub fn prove(seed: u64, short: bool, report: &mut impl FnMut(&str)) -> Result<Pr
         proof.add(
             format!("returns as they could be expected, {name}"),
             earned(&sober, Aim::Expected, choice),
-            Bar::AtLeast(best - 0.05 * f64::from(all)),
+            Bar::AtLeast(best - slack * f64::from(all)),
         );
     }
     Ok(proof)

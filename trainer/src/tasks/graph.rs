@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use tickerml_shared::rand::Rng;
 
 use super::rollout::{Aim, Choice, Learned, Lesson, Run, World, corpus, play, small, teach};
-use super::{Bar, Proof, TaskError, mean, share};
+use super::{Bar, Proof, TaskError, below, mean, share};
 
 const NODES: usize = 20;
 /// Probability of an edge, in thousandths.
@@ -337,10 +337,6 @@ pub fn prove(seed: u64, short: bool, report: &mut impl FnMut(&str)) -> Result<Pr
         Bar::AtLeast(0.7),
     );
     Ok(proof)
-}
-
-fn below(rng: &mut Rng, bound: usize) -> usize {
-    usize::try_from(rng.below(bound as u64)).expect("below a bound that is a usize")
 }
 
 #[cfg(test)]

@@ -411,6 +411,39 @@ mod tests {
     }
 
     #[test]
+    fn what_was_earned_is_taken_off_the_aim_and_what_is_expected_is_asked_of_the_network() {
+        let run = Run {
+            states: vec![1.0],
+            actions: vec![1],
+            rewards: vec![-2.0],
+        };
+        let corpus = corpus(std::slice::from_ref(&run), 1, 2, 4.0, 0.0);
+        let spec = small(&corpus, 2, 8, 2);
+        let learned = Learned {
+            model: DecisionTransformer::new(&spec, 1, &Device::flex()),
+            statistics: corpus.statistics,
+            spec,
+        };
+        let aims = [Aim::Hidden, Aim::Return(5.0), Aim::Expected];
+        let runs = vec![run; aims.len()];
+        let mut batch = Batch::empty(aims.len(), 2, 1, 2);
+        for (row, run) in runs.iter().enumerate() {
+            see(&mut batch, row, 0, &run.states);
+            see(&mut batch, row, 1, &[3.0]);
+            batch.previous[row * 2 + 1] = 1;
+        }
+        let hidden = batch.clone();
+        aim(&learned, &mut batch, 1, &aims, &runs);
+        assert_eq!(batch.known, [0.0, 0.0, 0.0, 1.0, 0.0, 1.0]);
+        assert_eq!(batch.returns[..4], [0.0, 0.0, 0.0, 7.0]);
+        let answer = learned
+            .model
+            .predict(&hidden, &learned.statistics, &learned.spec);
+        let best = answer.value[10].max(answer.value[11]);
+        assert!((batch.returns[5] - 4.0 * best).abs() < 1e-6);
+    }
+
+    #[test]
     fn actions_are_drawn_as_probable_as_their_logits_say() {
         let logits = [0.0, 3.0_f32.ln(), f32::NEG_INFINITY];
         let mut rng = Rng::new(1, 1);
