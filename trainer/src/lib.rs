@@ -12,6 +12,7 @@ pub mod behaviour;
 pub mod corpus;
 pub mod gate;
 pub mod history;
+mod kernels;
 pub mod market;
 pub mod model;
 pub mod onnx;

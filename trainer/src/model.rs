@@ -8,6 +8,8 @@
 //! softmax and heads stay f32.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::activation::{gelu, sigmoid, softmax};
@@ -18,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tickerml_shared::rand::Rng;
 
 use crate::batch::Batch;
+use crate::kernels::{self, Sight};
 use crate::spec::{CLAMP, HIDDEN, LAYER_NORM_EPSILON, Spec, Statistics, TOKENS};
 use crate::weights::{self, Weights};
 
@@ -106,12 +109,8 @@ pub struct Inputs {
     returns: Tensor<3>,
     /// One-hot of the previous class, "none", previous size: `[B, T, A + 2]`.
     actions: Tensor<3>,
-    /// [`HIDDEN`] where a key's step is not live and not the query's own: `[B, 1, N, N]`; none where all are live.
-    dead: Option<Tensor<4>>,
-    /// What each width of band sees.
-    bands: BTreeMap<usize, Band>,
-    /// What the last layer sees from its state tokens.
-    last: Band,
+    /// Whether a step may be attended to: `[B, T]`; none where all may.
+    live: Option<Arc<[bool]>>,
 }
 
 /// Which keys queries see, and at what distance. Q queries, N keys.
@@ -168,18 +167,28 @@ impl Inputs {
             states: put(normalised(batch, statistics), spec.state), // [B, T, S]
             returns: put(returns, 2),                               // [B, T, 2]
             actions: put(actions, wide),                            // [B, T, A + 2]
-            dead: dead(batch, device),                              // [B, 1, N, N]
-            bands: spec.bands[..spec.layers() - 1]
-                .iter()
-                .map(|band| (*band, Band::new(*band, t, 1, device)))
-                .collect(),
-            last: Band::new(
-                *spec.bands.last().expect("a checked shape"),
-                t,
-                TOKENS,
-                device,
-            ),
+            live: (!batch.live.iter().all(|live| *live > 0.0))
+                .then(|| batch.live.iter().map(|live| *live > 0.0).collect()),
         }
+    }
+
+    /// [`HIDDEN`] where a key's step is not live and not the query's own: `[B, 1, Q, N]`.
+    fn dead(&self, every: usize) -> Option<Tensor<4>> {
+        let live = self.live.as_ref()?;
+        let [b, t, _] = self.states.dims();
+        let (rows, n) = (TOKENS * t / every, TOKENS * t);
+        let keys: Vec<f32> = live
+            .iter()
+            .flat_map(|live| [if *live { 0.0 } else { HIDDEN }; TOKENS])
+            .collect();
+        let others: Vec<f32> = (0..rows * n)
+            .map(|cell| (cell / n * every / TOKENS, cell % n / TOKENS))
+            .map(|(own, step)| f32::from(u8::from(own != step)))
+            .collect();
+        let device = self.states.device();
+        let keys = Tensor::<4>::from_data(TensorData::new(keys, [b, 1, 1, n]), &device);
+        let others = Tensor::<4>::from_data(TensorData::new(others, [1, 1, rows, n]), &device);
+        Some(keys * others) // [B, 1, Q, N]
     }
 }
 
@@ -195,26 +204,6 @@ fn normalised(batch: &Batch, statistics: &Statistics) -> Vec<f32> {
             ((state - mean) * inverse).clamp(-CLAMP, CLAMP) * valid
         })
         .collect()
-}
-
-/// [`HIDDEN`] where a key's step is not live and not the query's own: `[B, 1, N, N]`.
-fn dead(batch: &Batch, device: &Device) -> Option<Tensor<4>> {
-    if batch.live.iter().all(|live| *live > 0.0) {
-        return None;
-    }
-    let (b, t) = (batch.size, batch.steps);
-    let n = TOKENS * t;
-    let keys: Vec<f32> = batch
-        .live
-        .iter()
-        .flat_map(|live| [if *live > 0.0 { 0.0 } else { HIDDEN }; TOKENS])
-        .collect();
-    let others: Vec<f32> = (0..n * n)
-        .map(|cell| f32::from(u8::from(cell / n / TOKENS != cell % n / TOKENS)))
-        .collect();
-    let keys = Tensor::<4>::from_data(TensorData::new(keys, [b, 1, 1, n]), device);
-    let others = Tensor::<4>::from_data(TensorData::new(others, [1, 1, n, n]), device);
-    Some(keys * others) // [B, 1, N, N]
 }
 
 /// What the network answers at every step.
@@ -281,28 +270,24 @@ impl Dense {
         }
     }
 
-    /// `[…, inputs]` to `[…, outputs]`, in the pass's number format.
-    fn forward<const D: usize>(&self, x: Tensor<D>, precision: Precision) -> Tensor<D> {
-        linear(
-            precision.narrow(x),
-            precision.narrow(self.weight.val()),
-            Some(precision.narrow(self.bias.val())),
-        )
+    /// `[B, Q, inputs]` to `[B, Q, outputs]`, in the pass's number format.
+    fn forward(&self, x: Tensor<3>, precision: Precision) -> Tensor<3> {
+        map(x, self.weight.val(), self.bias.val(), precision)
     }
 
-    /// The columns of some outputs alone: `[…, inputs]` to `[…, last − first]`.
-    fn columns<const D: usize>(
-        &self,
-        x: Tensor<D>,
-        columns: std::ops::Range<usize>,
-        precision: Precision,
-    ) -> Tensor<D> {
-        linear(
-            precision.narrow(x),
-            precision.narrow(self.weight.val().slice_dim(1, columns.clone())),
-            Some(precision.narrow(self.bias.val().slice_dim(0, columns))),
-        )
+    /// The columns of some outputs alone: `[B, Q, inputs]` to `[B, Q, last − first]`.
+    fn columns(&self, x: Tensor<3>, columns: Range<usize>, precision: Precision) -> Tensor<3> {
+        let weight = self.weight.val().slice_dim(1, columns.clone());
+        map(x, weight, self.bias.val().slice_dim(0, columns), precision)
     }
+}
+
+fn map(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>, precision: Precision) -> Tensor<3> {
+    let x = precision.narrow(x);
+    if kernels::take(&x) {
+        return kernels::linear(x, weight, bias);
+    }
+    linear(x, precision.narrow(weight), Some(precision.narrow(bias)))
 }
 
 /// A layer norm, in f32 always.
@@ -322,8 +307,12 @@ impl Norm {
         }
     }
 
-    fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+    /// `[B, Q, d]` to `[B, Q, d]`.
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let (gamma, beta) = (self.gamma.val(), self.beta.val());
+        if kernels::take(&x) {
+            return kernels::norm(x, gamma, beta);
+        }
         layer_norm(x, gamma, Some(beta), f64::from(LAYER_NORM_EPSILON))
     }
 }
@@ -367,47 +356,60 @@ impl Layer {
 
     /// `[B, N, d]` to `[B, N, d]`.
     fn forward(&self, x: Tensor<3>, inputs: &Inputs, pass: &mut Pass) -> Tensor<3> {
-        let d = x.dims()[2];
         let h = self.norm1.forward(x.clone()); // [B, N, d]
-        let qkv = self.qkv.forward(h, pass.precision); // [B, N, 3d]
-        let part = |i: usize| self.split(qkv.clone().slice_dim(2, i * d..(i + 1) * d));
-        let bias = self.bias(&inputs.bands[&self.band], inputs.dead.clone());
-        let h = attend(part(0), part(1), part(2), bias, pass.precision); // [B, H, N, d/H]
+        let h = self.attend(h.clone(), h, inputs, 1, pass.precision); // [B, N, d]
         self.rest(x, h, pass)
     }
 
     /// `[B, N, d]` to the state tokens' `[B, T, d]`.
     fn last(&self, x: Tensor<3>, inputs: &Inputs, pass: &mut Pass) -> Tensor<3> {
-        let d = x.dims()[2];
         let h = self.norm1.forward(x.clone()); // [B, N, d]
         let asking = state_tokens(h.clone()); // [B, T, d]
-        let q = self.qkv.columns(asking, 0..d, pass.precision); // [B, T, d]
-        let kv = self.qkv.columns(h, d..3 * d, pass.precision); // [B, N, 2d]
+        let h = self.attend(asking, h, inputs, TOKENS, pass.precision); // [B, T, d]
+        self.rest(state_tokens(x), h, pass)
+    }
+
+    /// Attention of `asking` `[B, Q, d]` over all tokens `[B, N, d]`, before `out`: `[B, Q, d]`.
+    fn attend(
+        &self,
+        asking: Tensor<3>,
+        tokens: Tensor<3>,
+        inputs: &Inputs,
+        every: usize,
+        precision: Precision,
+    ) -> Tensor<3> {
+        let [b, rows, d] = asking.dims();
+        let q = self.qkv.columns(asking, 0..d, precision); // [B, Q, d]
+        let kv = self.qkv.columns(tokens, d..3 * d, precision); // [B, N, 2d]
+        let relative = self.relative.val(); // [H, 3 · band]
+        if kernels::take(&q) {
+            let sight = Sight {
+                rows: b,
+                width: d,
+                heads: self.heads,
+                band: self.band,
+                every,
+                live: inputs.live.clone(),
+            };
+            return kernels::attention(q, kv, relative, sight); // [B, Q, d]
+        }
+        let band = Band::new(self.band, kv.dims()[1] / TOKENS, every, &q.device().inner());
         let (k, v) = (
             kv.clone().slice_dim(2, 0..d), // [B, N, d]
             kv.slice_dim(2, d..2 * d),     // [B, N, d]
         );
-        let dead = inputs.dead.clone().map(|dead| {
-            let [b, _, n, _] = dead.dims();
-            dead.reshape([b, n / TOKENS, TOKENS, n]) // [B, T, 3, N]
-                .slice_dim(2, TOKENS - 1..TOKENS) // [B, T, 1, N]
-                .reshape([b, 1, n / TOKENS, n]) // [B, 1, T, N]
-        });
-        let bias = self.bias(&inputs.last, dead); // [1 or B, H, T, N]
-        let (q, k, v) = (self.split(q), self.split(k), self.split(v));
-        let h = attend(q, k, v, bias, pass.precision); // [B, H, T, d/H]
-        self.rest(state_tokens(x), h, pass)
+        let bias = self.bias(relative, &band, inputs.dead(every)); // [1 or B, H, Q, N]
+        let h = attend(self.split(q), self.split(k), self.split(v), bias, precision); // [B, H, Q, d/H]
+        h.swap_dims(1, 2).reshape([b, rows, d]) // [B, Q, d]
     }
 
-    /// What follows attention: residual `x` `[B, Q, d]`, attended values `[B, H, Q, d/H]`.
-    fn rest(&self, x: Tensor<3>, attended: Tensor<4>, pass: &mut Pass) -> Tensor<3> {
+    /// What follows attention: residual `x` and attended values, both `[B, Q, d]`.
+    fn rest(&self, x: Tensor<3>, attended: Tensor<3>, pass: &mut Pass) -> Tensor<3> {
         let precision = pass.precision;
-        let [b, n, d] = x.dims();
-        let h = attended.swap_dims(1, 2).reshape([b, n, d]); // [B, Q, d]
-        let h = precision.widen(self.out.forward(h, precision)); // [B, Q, d]
+        let h = precision.widen(self.out.forward(attended, precision)); // [B, Q, d]
         let x = x + pass.dropped(h); // [B, Q, d]
         let h = self.norm2.forward(x.clone()); // [B, Q, d]
-        let h = gelu(self.up.forward(h, precision)); // [B, Q, d_ff]
+        let h = smooth(self.up.forward(h, precision)); // [B, Q, d_ff]
         let h = precision.widen(self.down.forward(h, precision)); // [B, Q, d]
         x + pass.dropped(h)
     }
@@ -420,11 +422,9 @@ impl Layer {
     }
 
     /// `relative[head, distance] + mask`: `[1, H, Q, N]`, or `[B, H, Q, N]` where steps are dead.
-    fn bias(&self, band: &Band, dead: Option<Tensor<4>>) -> Tensor<4> {
+    fn bias(&self, relative: Tensor<2>, band: &Band, dead: Option<Tensor<4>>) -> Tensor<4> {
         let [_, _, rows, n] = band.mask.dims();
-        let bias = self
-            .relative
-            .val() // [H, 3 · band]
+        let bias = relative
             .select(1, band.distance.clone()) // [H, Q · N]
             .reshape([1, self.heads, rows, n]); // [1, H, Q, N]
         let bias = bias + band.mask.clone(); // [1, H, Q, N]
@@ -433,6 +433,14 @@ impl Layer {
             None => bias,
         }
     }
+}
+
+/// The exact GELU of `[B, Q, d_ff]`.
+fn smooth(x: Tensor<3>) -> Tensor<3> {
+    if kernels::take(&x) {
+        return kernels::gelu(x);
+    }
+    gelu(x)
 }
 
 /// `softmax(q kᵀ / √d_head + bias) v`, for `q` `[B, H, Q, d/H]`, `k` and `v` `[B, H, N, d/H]`.

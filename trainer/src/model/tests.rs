@@ -194,19 +194,142 @@ fn an_empty_history_has_an_answer_the_same_at_every_step() {
     }
 }
 
-#[test]
-fn fused_attention_equals_the_plain_form() {
-    let spec = small();
-    let (model, mut batch) = (loud(&spec, 10), drawn(&spec, 3, 12, 11));
-    batch.live[13..16].fill(0.0);
-    let fused = ask(&model, &spec, &batch);
+/// Values that are drawn, on a device with gradients.
+fn leaf<const D: usize>(shape: [usize; D], rng: &mut Rng) -> Tensor<D> {
+    let count = shape.iter().product();
+    let values: Vec<f32> = (0..count).map(|_| share(rng)).collect();
     let device = Device::flex().autodiff();
-    let plain = DecisionTransformer::from_weights(&spec, &model.weights(&spec), &device);
-    let inputs = Inputs::new(&batch, &Statistics::identity(3), &spec, &device);
-    let plain = plain.forward(&inputs).to_host();
-    let far = furthest(&fused, &plain);
-    assert!(far < 1e-5, "{far}");
-    assert!(furthest(&fused, &ask(&loud(&spec, 12), &spec, &batch)) > 0.1);
+    Tensor::from_data(TensorData::new(values, shape), &device).require_grad()
+}
+
+fn far<const D: usize>(one: Tensor<D>, other: Tensor<D>) -> f32 {
+    assert_eq!(one.dims(), other.dims());
+    let pairs = host(one).into_iter().zip(host(other));
+    pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// A loss whose slope is another number everywhere.
+fn uneven<const D: usize>(y: Tensor<D>) -> Tensor<1> {
+    let (shape, mut rng) = (y.dims(), Rng::new(77, 1));
+    (y * leaf(shape, &mut rng).inner()).sum()
+}
+
+/// The kernel of the CPU, burn's fused attention and the plain form, with their gradients: two heads, masked steps,
+/// queries at all tokens and at state tokens alone.
+#[test]
+fn fused_attention_equals_the_plain_form_and_so_do_its_gradients() {
+    let (spec, mut rng) = (small(), Rng::new(10, 1));
+    let layer = DecisionTransformer::new(&spec, 1, &Device::flex())
+        .layers
+        .remove(1);
+    let (b, n, d, band) = (3, 36, 40, 3);
+    for (every, dead) in [(1, false), (1, true), (3, false), (3, true)] {
+        let mut batch = drawn(&spec, b, 12, 11);
+        if dead {
+            batch.live[13..16].fill(0.0);
+            batch.live[0] = 0.0;
+        }
+        let device = Device::flex();
+        let inputs = Inputs::new(&batch, &Statistics::identity(3), &spec, &device);
+        let q = leaf([b, n / every, d], &mut rng);
+        let kv = leaf([b, n, 2 * d], &mut rng);
+        let relative = leaf([2, 3 * band], &mut rng);
+
+        let sight = Sight {
+            rows: b,
+            width: d,
+            heads: 2,
+            band,
+            every,
+            live: inputs.live.clone(),
+        };
+        let kernel = kernels::attention(q.clone(), kv.clone(), relative.clone(), sight);
+        let (k, v) = (
+            kv.clone().slice_dim(2, 0..d),
+            kv.clone().slice_dim(2, d..2 * d),
+        );
+        let parts = [&q, &k, &v].map(|part| layer.split(part.clone()));
+        let sees = Band::new(band, 12, every, &device);
+        let bias = layer.bias(relative.clone(), &sees, inputs.dead(every));
+        let [q4, k4, v4] = parts.clone();
+        let plain = attend_plainly(q4, k4, v4, bias.clone(), Precision::F32);
+        let plain = plain.swap_dims(1, 2).reshape([b, n / every, d]);
+        let [q4, k4, v4] = parts.map(Tensor::inner);
+        let fused = attend(q4, k4, v4, bias.inner(), Precision::F32);
+        let fused = fused.swap_dims(1, 2).reshape([b, n / every, d]);
+
+        assert!(far(kernel.clone().inner(), plain.clone().inner()) < 2e-6);
+        assert!(far(fused, plain.clone().inner()) < 2e-6);
+        let (kernel, plain) = (uneven(kernel).backward(), uneven(plain).backward());
+        let slopes = |gradients| {
+            let found = "a leaf has a gradient";
+            (
+                q.grad(gradients).expect(found),
+                kv.grad(gradients).expect(found),
+                relative.grad(gradients).expect(found),
+            )
+        };
+        let (kernel, plain) = (slopes(&kernel), slopes(&plain));
+        assert!(far(kernel.0, plain.0) < 5e-6);
+        assert!(far(kernel.1, plain.1) < 5e-6);
+        assert!(far(kernel.2.clone(), plain.2) < 5e-5);
+        assert!(host(kernel.2).iter().all(|slope| slope.abs() > 1e-3));
+    }
+}
+
+#[test]
+fn the_kernels_of_the_cpu_equal_burns_operations_and_so_do_their_gradients() {
+    let mut rng = Rng::new(12, 1);
+    let x = leaf([2, 300, 20], &mut rng);
+    let wide = || x.clone().mul_scalar(5.0);
+    let (one, other) = (kernels::gelu(wide()), gelu(wide()));
+    assert!(far(one.clone().inner(), other.clone().inner()) < 2e-6);
+    let slope = |y: Tensor<3>| {
+        x.grad(&uneven(y).backward())
+            .expect("a leaf has a gradient")
+    };
+    assert!(far(slope(one), slope(other)) < 5e-6);
+
+    let (weight, bias) = (leaf([20, 7], &mut rng), leaf([7], &mut rng));
+    let one = kernels::linear(x.clone(), weight.clone(), bias.clone());
+    let other = linear(x.clone(), weight.clone(), Some(bias.clone()));
+    assert!(far(one.clone().inner(), other.clone().inner()) < 2e-6);
+    let (one, other) = (uneven(one).backward(), uneven(other).backward());
+    let found = "a leaf has a gradient";
+    assert!(far(x.grad(&one).expect(found), x.grad(&other).expect(found)) < 5e-6);
+    assert!(
+        far(
+            weight.grad(&one).expect(found),
+            weight.grad(&other).expect(found)
+        ) < 1e-4
+    );
+    assert!(
+        far(
+            bias.grad(&one).expect(found),
+            bias.grad(&other).expect(found)
+        ) < 1e-4
+    );
+
+    let (gamma, beta) = (leaf([20], &mut rng), leaf([20], &mut rng));
+    let one = kernels::norm(x.clone(), gamma.clone(), beta.clone());
+    let epsilon = f64::from(LAYER_NORM_EPSILON);
+    let other = layer_norm(x.clone(), gamma.clone(), Some(beta.clone()), epsilon);
+    assert!(far(one.clone().inner(), other.clone().inner()) < 2e-6);
+    let (one, other) = (uneven(one).backward(), uneven(other).backward());
+    let of = |leaf: &Tensor<3>| {
+        far(
+            leaf.grad(&one).expect(found),
+            leaf.grad(&other).expect(found),
+        )
+    };
+    assert!(of(&x) < 1e-5);
+    for leaf in [&gamma, &beta] {
+        let off = far(
+            leaf.grad(&one).expect(found),
+            leaf.grad(&other).expect(found),
+        );
+        assert!(off < 1e-4, "{off}");
+    }
 }
 
 #[test]
