@@ -62,6 +62,9 @@ pub struct Terms {
     pub impact: f64,
     /// Whether a sale may go short; else it closes.
     pub shorting: bool,
+    /// What a full position must earn over a horizon to be worth its while, as a fraction; taken off every
+    /// return-to-go in proportion to what is held and for how long. It keeps a learner from holding on noise.
+    pub hurdle: f64,
     /// Steps that a return-to-go looks ahead (H).
     pub horizon: usize,
     /// The policies that are replayed, each over every stretch.
@@ -76,6 +79,7 @@ impl Terms {
             taker_fee,
             impact: 0.0,
             shorting: false,
+            hurdle: 0.0,
             horizon,
             policies: Behaviour::usual(horizon),
         }
@@ -86,7 +90,11 @@ impl Terms {
     /// # Errors
     /// When a cost is negative or not a number, the horizon is out of bounds, or a policy cannot act.
     pub fn check(&self) -> Result<(), TermsError> {
-        for (name, cost) in [("taker_fee", self.taker_fee), ("impact", self.impact)] {
+        for (name, cost) in [
+            ("taker_fee", self.taker_fee),
+            ("impact", self.impact),
+            ("hurdle", self.hurdle),
+        ] {
             if !(0.0..0.5).contains(&cost) {
                 return Err(TermsError(format!(
                     "terms.{name} = {cost} is no share of a trade; write one from 0 to 0.5"
@@ -430,18 +438,17 @@ impl Behaviour {
                 };
                 episode
                     .values
-                    .push(narrow(courses[place_of(to)].map(|course| course.total())));
+                    .push(narrow(courses[place_of(to)].map(|lived| lived.earned)));
             }
             let lived = courses[place_of(target)];
-            let fall =
-                lived.map(|course| course.worst / (course.worst + unit).max(f64::MIN_POSITIVE));
+            let fall = lived.map(|lived| lived.fall / (lived.fall + unit).max(f64::MIN_POSITIVE));
             episode
                 .actions
                 .push(u8::try_from(class).expect("a handful of classes"));
             episode.sizes.push(size);
             episode
                 .returns
-                .push(narrow(lived.map(|course| course.total())));
+                .push(narrow(lived.map(|lived| lived.earned)));
             episode.risks.push(narrow(fall));
             position = target;
         }
@@ -474,6 +481,15 @@ const fn place_of(position: i8) -> usize {
     (position + 1).cast_unsigned() as usize
 }
 
+/// What comes of a course.
+#[derive(Clone, Copy, Debug)]
+struct Lived {
+    /// Its rewards, less the hurdle.
+    earned: f64,
+    /// Its deepest drawdown.
+    fall: f64,
+}
+
 /// For each position -1, 0, 1 that can be reached at a step: the course of taking it there and following the plan
 /// from the next step on, closed at the horizon.
 fn courses(
@@ -483,7 +499,7 @@ fn courses(
     step: usize,
     position: i8,
     target: i8,
-) -> [Option<Course>; 3] {
+) -> [Option<Lived>; 3] {
     let mut all = [None; 3];
     for to in [target, position, 1, terms.bearish()] {
         let slot = &mut all[place_of(to)];
@@ -491,6 +507,7 @@ fn courses(
             continue;
         }
         let (mut course, mut held, mut next) = (Course::default(), position, to);
+        let mut exposed = 0.0;
         let end = step + terms.horizon;
         for at in step..end {
             if at > step {
@@ -501,13 +518,17 @@ fn courses(
                 change => terms.cost(stretch.half_spread(at), change),
             };
             held = next;
+            exposed += f64::from(held.abs());
             if held != 0 || paid > 0.0 {
                 course.step(f64::from(held), stretch.change(at), paid);
             }
         }
         let paid = terms.cost(stretch.half_spread(end), f64::from(held));
         course.step(0.0, 0.0, paid);
-        *slot = Some(course);
+        *slot = Some(Lived {
+            earned: course.total() - terms.hurdle * exposed / terms.horizon as f64,
+            fall: course.worst,
+        });
     }
     all
 }

@@ -34,6 +34,10 @@ pub const NO_REGRET: f32 = 0.0;
 pub const UNCONDITIONED: f64 = 0.2;
 /// A feature whose standard deviation is below this share of its magnitude is a constant.
 const CONSTANT: f64 = 1e-6;
+/// A regret beyond so many round trips is as bad as any.
+const REGRET_MAX: f32 = 8.0;
+/// The unit of regrets is this share of the return scale at least, where trading costs nothing.
+const UNIT_MIN: f32 = 0.05;
 /// Windows in one forward pass when a corpus is relabelled.
 const RELABEL_ROWS: usize = 64;
 
@@ -295,7 +299,7 @@ impl Learning {
         let common = train::Terms {
             steps,
             batch: 64,
-            learning_rate: 2e-3,
+            learning_rate: 8e-3,
             warm_up: steps / 20,
             floor: 0.05,
             weight_decay: 0.05,
@@ -409,13 +413,38 @@ pub fn learn(
     let mut relabelled = relabel_against(&known, &estimator, spec, relabelling, Against::Best);
     drop(known);
     relabelled.draw.unconditioned = UNCONDITIONED;
-    let decider = train(DECIDE, &relabelled, None, &how.decide)?;
+    let finer = in_round_trips(&mut relabelled, &old, terms);
+    let mut decide = how.decide.clone();
+    decide.losses.value *= f64::from(finer * finer);
+    let decider = train(DECIDE, &relabelled, None, &decide)?;
     Ok(Learned {
         estimate,
         weights: decider.weights,
         statistics: relabelled.statistics,
         target: NO_REGRET,
     })
+}
+
+/// Makes what a round trip costs the unit of returns, since regrets differ by costs where a decision is close, and
+/// cuts regrets at [`REGRET_MAX`] of them. Gives the new unit over the old one.
+fn in_round_trips(corpus: &mut Corpus, dataset: &Dataset, terms: &Terms) -> f32 {
+    let stretches = stretches(dataset, terms);
+    let (mut paid, mut steps) = (0.0, 0_usize);
+    for stretch in &stretches {
+        for step in 0..stretch.len() {
+            paid += 2.0 * terms.cost(stretch.half_spread(step), 1.0);
+        }
+        steps += stretch.len();
+    }
+    let old = corpus.statistics.return_scale;
+    let unit = narrow(paid / steps.max(1) as f64).max(old * UNIT_MIN);
+    for episode in &mut corpus.episodes {
+        for regret in &mut episode.returns {
+            *regret = regret.max(-REGRET_MAX * unit);
+        }
+    }
+    corpus.statistics.return_scale = unit;
+    unit / old
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "statistics are f32")]

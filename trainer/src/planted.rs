@@ -32,15 +32,26 @@ const PERSISTENCE: f64 = 0.95;
 /// Standard deviation of a step's return that nothing foretells.
 const NOISE: f64 = 0.002;
 /// Return of a step that one unit of the signal foretells, where there is an edge.
-const EDGE: f64 = 0.000_6;
+const EDGE: f64 = 0.000_8;
 /// Half the spread, as a fraction of the mid price.
 const HALF_SPREAD: f64 = 0.000_1;
 /// Fee of each trade.
 const FEE: f64 = 0.001;
+/// What holding must be expected to earn over a horizon: a tenth of what chance does to the price in it.
+const HURDLE: f64 = 0.001;
 /// Steps that returns look ahead.
 const HORIZON: usize = 24;
 /// Places of the features that show the signal, and the standard deviation of their noise.
-const SHOWING: [(usize, f64); 4] = [(3, 0.5), (17, 0.6), (30, 0.5), (44, 0.7)];
+const SHOWING: [(usize, f64); 8] = [
+    (3, 0.5),
+    (9, 0.9),
+    (17, 0.6),
+    (24, 1.0),
+    (30, 0.5),
+    (37, 0.8),
+    (44, 0.7),
+    (58, 0.6),
+];
 /// Every so many features one is unknown in a fifth of the steps; another one never moves.
 const UNKNOWN_EVERY: usize = 7;
 /// Place of the feature that never moves.
@@ -123,7 +134,10 @@ fn state(signal: f64, looks: &[(f64, f64)], rng: &mut Rng) -> Vector {
 /// The terms on which these markets are traded.
 #[must_use]
 pub fn terms() -> Terms {
-    Terms::spot(FEE, HORIZON)
+    Terms {
+        hurdle: HURDLE,
+        ..Terms::spot(FEE, HORIZON)
+    }
 }
 
 /// The network that is enough for them.

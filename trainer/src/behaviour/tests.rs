@@ -23,6 +23,7 @@ fn series(prices: &[f64]) -> Series {
 fn terms(horizon: usize, shorting: bool) -> Terms {
     Terms {
         impact: 0.0005,
+        hurdle: 0.002,
         shorting,
         ..Terms::spot(0.001, horizon)
     }
@@ -64,7 +65,9 @@ fn told(series: &Series, terms: &Terms, from: usize, held: f64, positions: &[f64
         peak = peak.max(log);
         worst = worst.max(peak - log);
     }
-    wealth.ln() - 0.02 * worst - 0.5 * variance
+    let exposed: f64 = positions.iter().map(|position| position.abs()).sum();
+    let hurdle = 0.002 * exposed / positions.len() as f64;
+    wealth.ln() - 0.02 * worst - 0.5 * variance - hurdle
 }
 
 #[test]
