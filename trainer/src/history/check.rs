@@ -170,13 +170,18 @@ impl Checker {
         }
     }
 
+    /// Steps that are so far apart have a hole between them: live pulses come a little early or late.
+    const fn hole_ns(&self) -> u64 {
+        self.pulse_ns + self.pulse_ns / 2 + 1
+    }
+
     fn hole(&mut self, at: Time) {
         let findings = &mut self.findings;
         let apart = at.0.saturating_sub(findings.last_ns);
-        if findings.last_ns == 0 || apart <= self.pulse_ns {
+        if findings.last_ns == 0 || apart < self.hole_ns() {
             return;
         }
-        let missing = apart / self.pulse_ns - 1;
+        let missing = (apart + self.pulse_ns / 2) / self.pulse_ns - 1;
         findings.holes += 1;
         findings.missing += missing;
         if findings.listed.len() < HOLES_LISTED {
@@ -201,7 +206,7 @@ impl Checker {
         let Some((at, from)) = before else {
             return false;
         };
-        if row.at.since(at) > self.pulse_ns.cast_signed() {
+        if row.at.since(at) >= self.hole_ns().cast_signed() {
             return false;
         }
         let moved = mid - from;
