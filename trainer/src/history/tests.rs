@@ -1,5 +1,6 @@
 //! Tests of the import: every format, causality, repetition.
 
+mod edge;
 mod recorded;
 
 use std::collections::BTreeMap;
