@@ -176,9 +176,10 @@ impl Checker {
     }
 
     fn hole(&mut self, at: Time) {
+        let hole_ns = self.hole_ns();
         let findings = &mut self.findings;
         let apart = at.0.saturating_sub(findings.last_ns);
-        if findings.last_ns == 0 || apart < self.hole_ns() {
+        if findings.last_ns == 0 || apart < hole_ns {
             return;
         }
         let missing = (apart + self.pulse_ns / 2) / self.pulse_ns - 1;
