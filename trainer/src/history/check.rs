@@ -18,8 +18,8 @@ const WINDOW: usize = 512;
 const LEAST: usize = 64;
 /// From the median of absolute deviations to a standard deviation of a normal distribution.
 const MAD_TO_SIGMA: f64 = 1.4826;
-/// The smallest usual move, as a fraction: a still market has no jumps of a tick.
-const SIGMA_MIN: f64 = 1e-5;
+/// The smallest usual move, as a fraction: a still market that moves a few ticks does not jump.
+const SIGMA_MIN: f64 = 1e-4;
 /// A spike comes back to within this part of its jump.
 const COMES_BACK: f64 = 0.5;
 /// Holes that are listed; more are counted.
