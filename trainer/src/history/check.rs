@@ -18,8 +18,8 @@ const WINDOW: usize = 512;
 const LEAST: usize = 64;
 /// From the median of absolute deviations to a standard deviation of a normal distribution.
 const MAD_TO_SIGMA: f64 = 1.4826;
-/// The smallest usual move, as a fraction: a still market has no jumps of a tick.
-const SIGMA_MIN: f64 = 1e-5;
+/// The smallest usual move, as a fraction: a still market that moves a few ticks does not jump.
+const SIGMA_MIN: f64 = 1e-4;
 /// A spike comes back to within this part of its jump.
 const COMES_BACK: f64 = 0.5;
 /// Holes that are listed; more are counted.
@@ -170,13 +170,19 @@ impl Checker {
         }
     }
 
+    /// Steps that are so far apart have a hole between them: live pulses come a little early or late.
+    const fn hole_ns(&self) -> u64 {
+        self.pulse_ns + self.pulse_ns / 2 + 1
+    }
+
     fn hole(&mut self, at: Time) {
+        let hole_ns = self.hole_ns();
         let findings = &mut self.findings;
         let apart = at.0.saturating_sub(findings.last_ns);
-        if findings.last_ns == 0 || apart <= self.pulse_ns {
+        if findings.last_ns == 0 || apart < hole_ns {
             return;
         }
-        let missing = apart / self.pulse_ns - 1;
+        let missing = (apart + self.pulse_ns / 2) / self.pulse_ns - 1;
         findings.holes += 1;
         findings.missing += missing;
         if findings.listed.len() < HOLES_LISTED {
@@ -201,7 +207,7 @@ impl Checker {
         let Some((at, from)) = before else {
             return false;
         };
-        if row.at.since(at) > self.pulse_ns.cast_signed() {
+        if row.at.since(at) >= self.hole_ns().cast_signed() {
             return false;
         }
         let moved = mid - from;

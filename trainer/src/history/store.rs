@@ -7,8 +7,8 @@
 //!   done/91ab….json                            what was imported, by fingerprint of its source
 //! ```
 //!
-//! The description of a schema is some sixty kilobytes, which is more than a day of hourly steps; it is
-//! therefore kept once beside the files, which name it. A day is read, merged and written anew as a whole:
+//! The description of a schema is longer than a day of hourly steps; it is therefore kept once beside the files,
+//! which name it. A day is read, merged and written anew as a whole:
 //! under a temporary name, flushed to the device, then renamed, so that a file is there whole or not at all.
 
 use std::collections::BTreeMap;

@@ -172,12 +172,6 @@ fn column<T: DataType>(
     next.close()
 }
 
-/// What a day file says of itself; reads its footer alone.
-pub(super) fn head(path: &Path) -> Result<(Head, usize), ParquetError> {
-    let reader = SerializedFileReader::new(File::open(path)?)?;
-    head_of(&reader)
-}
-
 fn head_of(reader: &SerializedFileReader<File>) -> Result<(Head, usize), ParquetError> {
     let file = reader.metadata().file_metadata();
     let pairs = file.key_value_metadata().map_or(&[][..], Vec::as_slice);

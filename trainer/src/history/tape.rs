@@ -21,7 +21,7 @@ use super::heard::{Heard, Queue, gap, nearest, touch};
 use super::{HistoryError, bars};
 
 /// The pulse where neither bars nor the terms say another.
-pub const PULSE_NS: u64 = SECONDS;
+pub(super) const PULSE_NS: u64 = SECONDS;
 
 /// Features of more than the best bid and ask: a quote does not tell them.
 const DEEP: [&str; 7] = [

@@ -137,6 +137,43 @@ fn history_is_known_through_a_bar_that_is_not_whole() {
     );
 }
 
+/// Observation fell idle inside a bar: when that bar is over, the venue's own stands in for it.
+#[test]
+fn history_goes_on_through_bars_that_were_left_idle() {
+    let (mut bars, mut told, timeframe) = (Bars::new(), Bars::new(), Timeframe::Hour1);
+    let length_s = timeframe.seconds();
+    for hour in 0..80_u64 {
+        let start_s = START_S + hour * length_s;
+        let end_s = start_s + length_s;
+        let close = 100.0 + (hour * 7 % 11) as f64;
+        let bar = Bar {
+            open: 100.0,
+            high: 120.0,
+            low: 90.0,
+            close,
+            volume: 5.0,
+            value: 500.0,
+            bought: 2.0,
+        };
+        let at = Time(end_s * SECONDS);
+        assert_eq!(bars.history(timeframe, start_s, &bar, false, at), Ok(()));
+        assert_eq!(told.history(timeframe, start_s, &bar, false, at), Ok(()));
+        for number in end_s..end_s + 300 {
+            let mut second = second(number, true);
+            second.trades = None;
+            bars.second(&second, &instrument());
+        }
+        // While the bar runs, it is the live one.
+        let early = Time((end_s + 300) * SECONDS);
+        assert_eq!(
+            bars.history(timeframe, end_s, &bar, false, early),
+            Err(Refused::LookAhead)
+        );
+        assert_eq!(bars.indicators(timeframe), told.indicators(timeframe));
+    }
+    assert!(bars.indicators(timeframe).known() > 40);
+}
+
 #[test]
 fn a_bar_of_ticks_closes_with_its_sixth_of_a_minute() {
     let mut bars = Bars::new();
