@@ -6,6 +6,7 @@
 //! from; [`train`] teaches a [`model`]; [`onnx`] writes it as the graphs that the edge runs; [`gate`] examines
 //! them with the very code that will trade them.
 
+pub mod baseline;
 pub mod batch;
 pub mod behaviour;
 pub mod corpus;
