@@ -115,7 +115,11 @@ impl Terms {
             ridge: 1e-3,
             epochs: 20,
             batch: 256,
-            rate: 3e-3,
+            // Softmax regression is convex and starts at zero: large steps are safe.
+            rate: match kind {
+                Kind::Linear => 5e-2,
+                Kind::Network | Kind::Trees => 3e-3,
+            },
             decay: 1e-3,
             hidden: 64,
             rounds: 100,

@@ -30,11 +30,16 @@ struct Layers {
 }
 
 impl Layers {
-    /// Layers between these widths; weights uniform with the variance of He et al. (2015), biases zero.
+    /// Layers between these widths, biases zero; weights uniform with the variance of He et al. (2015), but zero for
+    /// a single layer, whose loss has one minimum.
     fn new(widths: &[usize], rng: &mut Rng, device: &Device) -> Self {
         let all = widths.windows(2).map(|pair| {
             let (wide, out) = (pair[0], pair[1]);
-            let bound = (6.0 / float(wide)).sqrt();
+            let bound = if widths.len() == 2 {
+                0.0
+            } else {
+                (6.0 / float(wide)).sqrt()
+            };
             let weight: Vec<f32> = (0..wide * out).map(|_| bound * symmetric(rng)).collect();
             Layer {
                 weight: Param::from_data(TensorData::new(weight, [wide, out]), device),
