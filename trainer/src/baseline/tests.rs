@@ -202,8 +202,11 @@ fn the_same_seed_gives_the_same_bits_and_bytes_come_back() {
     }
 }
 
+/// States and flags of some steps.
+type Seen = (Vec<f32>, Vec<f32>);
+
 /// tract's answers of a baseline's graph, read back from bytes, to rows `[N, L · S]`: all outputs of each row.
-fn through_tract(baseline: &Baseline, rows: &[(Vec<f32>, Vec<f32>)]) -> TractResult<Vec<Vec<f32>>> {
+fn through_tract(baseline: &Baseline, rows: &[Seen]) -> TractResult<Vec<Vec<f32>>> {
     let bytes = baseline.onnx().encode_to_vec();
     let wide = rows[0].0.len();
     let mut model = tract_onnx::onnx().model_for_read(&mut &bytes[..])?;
@@ -211,7 +214,7 @@ fn through_tract(baseline: &Baseline, rows: &[(Vec<f32>, Vec<f32>)]) -> TractRes
         model.set_input_fact(input, f32::fact([rows.len(), wide]).into())?;
     }
     let model = model.into_optimized()?.into_runnable()?;
-    let table = |pick: fn(&(Vec<f32>, Vec<f32>)) -> &Vec<f32>| -> TractResult<Tensor> {
+    let table = |pick: fn(&Seen) -> &Vec<f32>| -> TractResult<Tensor> {
         let all: Vec<f32> = rows
             .iter()
             .flat_map(|row| pick(row).iter().copied())
@@ -236,7 +239,7 @@ fn through_tract(baseline: &Baseline, rows: &[(Vec<f32>, Vec<f32>)]) -> TractRes
     Ok(answers)
 }
 
-fn rows_of(corpus: &Corpus, look_back: usize, count: usize) -> Vec<(Vec<f32>, Vec<f32>)> {
+fn rows_of(corpus: &Corpus, look_back: usize, count: usize) -> Vec<Seen> {
     (0..count)
         .map(|step| rows::seen(&corpus.paths[0], step, look_back, STATE))
         .collect()
