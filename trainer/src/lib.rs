@@ -7,6 +7,7 @@
 //! them with the very code that will trade them.
 
 pub mod assess;
+pub mod baseline;
 pub mod batch;
 pub mod behaviour;
 pub mod config;
