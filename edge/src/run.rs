@@ -32,6 +32,7 @@ use crate::desk::{Desk, MAX_BATCH};
 use crate::feed::{self, CHANNEL_UPDATES, Feed, FeedStatus};
 use crate::journal::{self, Batch, Header, JournalConfig, JournalHandle};
 use crate::net::tls;
+use crate::policy::model::Model;
 use crate::recovery::{self, Recovered};
 use crate::store::{self, Gaps, Probe, State, StoreHandle};
 use crate::telemetry::{self, Histogram};
@@ -58,6 +59,8 @@ const HEALTH_EVERY_NS: u64 = 5 * SECONDS;
 const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
 /// zstd level of the journal: the third costs a microsecond an event and halves the first's bytes.
 const JOURNAL_LEVEL: i32 = 3;
+/// Digits of the hash of a model's weights that stand for its version on the page.
+const VERSION_DIGITS: usize = 12;
 
 /// Why a run could not start or had to end.
 #[derive(Debug)]
@@ -611,17 +614,29 @@ impl Runner {
         acknowledged(done, "the checkpoint could not be written").await
     }
 
+    /// What decides, as the page names it.
+    fn model(&self, now: Time) -> web::Model {
+        let policy = self.desk.policy();
+        let trained = policy.model().map(Model::manifest);
+        web::Model {
+            name: policy.name().to_owned(),
+            kind: trained
+                .map_or("baseline", |_| "decision transformer")
+                .to_owned(),
+            version: trained.map_or_else(
+                || env!("CARGO_PKG_VERSION").to_owned(),
+                |manifest| manifest.weights.to_string()[..VERSION_DIGITS].to_owned(),
+            ),
+            age_s: trained.map(|manifest| now.0.saturating_sub(manifest.created.0) / SECONDS),
+            expires_in_s: None,
+        }
+    }
+
     fn snapshot(&self, now: Time) -> Snapshot {
         let shell = Shell {
             identity: self.identity.clone(),
             system: self.system(now),
-            model: web::Model {
-                name: self.desk.policy().name().to_owned(),
-                kind: "baseline".to_owned(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                age_s: None,
-                expires_in_s: None,
-            },
+            model: self.model(now),
             drift: self.desk.drift().to_vec(),
             feeds: self.feeds.iter().map(Feed::status).collect(),
         };

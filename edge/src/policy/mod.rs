@@ -107,6 +107,15 @@ impl Policy {
         }
     }
 
+    /// The trained model, where one decides.
+    #[must_use]
+    pub fn model(&self) -> Option<&Model> {
+        match self {
+            Self::Model(model) => Some(model),
+            Self::Imbalance | Self::Flat => None,
+        }
+    }
+
     /// Its answer.
     #[must_use]
     pub fn answer(&mut self, window: &Window) -> Action {
@@ -195,6 +204,24 @@ mod tests {
             });
         }
         window
+    }
+
+    #[test]
+    fn a_policy_is_named_by_a_word_or_by_its_folder() {
+        let setting = Setting::from_text("model:var/model").expect("a folder");
+        let (folder, form) = (PathBuf::from("var/model"), Form::Streaming);
+        assert_eq!(setting, Setting::Model { folder, form });
+        assert_eq!(Setting::from_text("flat"), Ok(Setting::Flat));
+        for text in ["magic", "model", "model:"] {
+            let told = Setting::from_text(text).expect_err(text).0;
+            assert!(told.contains("write imbalance, flat or model:FOLDER"));
+        }
+        let nowhere = Setting::from_text("model:/nowhere").expect("a folder");
+        let told = nowhere.open().expect_err("no such folder").0;
+        assert!(
+            told.contains("name the folder of an exported model"),
+            "{told}"
+        );
     }
 
     #[test]
