@@ -551,7 +551,8 @@ impl<'a> Court<'a> {
             self.every_ns *= 2;
             let every = self.every_ns;
             self.curve.retain(|(at, _)| at.is_multiple_of(every));
-            self.next = self.grid(at);
+            let last = self.curve.last().map_or(0, |point| point.0);
+            self.next = self.grid(at).max(Time(last).plus(every));
         }
     }
 

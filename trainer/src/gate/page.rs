@@ -142,7 +142,7 @@ fn contestants(contests: &[Contest]) -> Table {
         "exposure",
         "turnover a day",
         "decisions",
-        "held",
+        "to hold",
         "fills",
         "round trips won",
     ]);

@@ -21,12 +21,15 @@ use tickerml_shared::window::{Input, Step, Window};
 use super::{Examination, GateError, HeldOut, Reason, Terms};
 use crate::batch::Batch;
 use crate::model::{DecisionTransformer, HostOutputs};
+use crate::onnx::shape_of;
 use crate::spec::{Spec, Statistics};
 use crate::train::MODEL_FILE;
 use crate::weights::Weights;
 
 /// Steps of each instrument over which a stream is compared with the window.
 const STREAM_STEPS: usize = 400;
+/// Such steps in all: each keeps its window until it was asked about.
+const RUNNING_MAX: usize = 1_600;
 /// Windows that burn answers at once: bounds memory.
 const BATCH: usize = 32;
 /// Shares are counted in millionths, so that two answers may differ by one from rounding alone.
@@ -132,6 +135,11 @@ pub(super) fn of(
             .map_err(|error| candidate("G04-load")(error.to_string()))
     };
     let (mut windowed, mut streamed) = (open(Form::Window)?, open(Form::Streaming)?);
+    let load = |form| {
+        Model::load_over(folder, installed, form)
+            .map_err(|error| candidate("G04-load")(error.to_string()))
+    };
+    let (mut window, mut stream) = (load(Form::Window)?, load(Form::Streaming)?);
     let drawn = draw(examination.journals, manifest.shape.steps, held_out, terms)
         .map_err(Failed::Journal)?;
     let answered = candidate("G04-load");
@@ -158,11 +166,6 @@ pub(super) fn of(
             .map_err(|error| answered(error.to_string()))?;
         parity.stream = worse(parity.stream, own.distance(begun));
     }
-    let load = |form| {
-        Model::load_over(folder, installed, form)
-            .map_err(|error| candidate("G04-load")(error.to_string()))
-    };
-    let (mut window, mut stream) = (load(Form::Window)?, load(Form::Streaming)?);
     for one in &drawn.running {
         let (whole, ran) = (window.answer(one), stream.answer(one));
         parity.running = worse(parity.running, apart(&whole, &ran));
@@ -230,7 +233,7 @@ fn draw(
                 return Ok(());
             }
             let ran = &mut ran[step.instrument.index()];
-            if place == 0 && *ran < STREAM_STEPS {
+            if place == 0 && *ran < STREAM_STEPS && drawn.running.len() < RUNNING_MAX {
                 drawn.running.push(window.clone());
                 *ran += 1;
             }
@@ -303,6 +306,12 @@ impl Burn {
         if hash != manifest.weights.0 {
             return Err(format!(
                 "{}: its weights are not those that the manifest names; export the model again",
+                path.display()
+            ));
+        }
+        if shape_of(&spec) != manifest.shape {
+            return Err(format!(
+                "{}: its shape is not the manifest's; export the model again",
                 path.display()
             ));
         }

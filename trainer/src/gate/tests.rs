@@ -53,7 +53,8 @@ fn a_trial_of_the_policy_that_wrote_the_journal_gives_its_account() {
         let lines: f64 = found.costs.named().iter().map(|(_, amount)| amount).sum();
         assert!((lines - (found.equity - found.capital)).abs() < 1e-6);
         assert_eq!(found.decisions, found.classes.iter().sum::<u64>());
-        assert_eq!(found.curve.len() as u64, 5_400 / 60, "a point each minute");
+        assert_eq!(found.covered_ns(), 5_400 * SECONDS);
+        assert_eq!(found.curve.len(), 5_400 / 60 + 1, "a point each minute");
     }
 }
 

@@ -148,7 +148,7 @@ pub(super) fn lines(h: &mut Html, chart: &Lines) {
         h.raw("<li style=\"top:")
             .text(format_args!("{:.2}", (1.0 - scale.place(*tick)) * 100.0))
             .raw("%\">");
-        h.text(written(*tick, chart.up, scale.decimals))
+        h.text(written(*tick, chart.up, scale.decimals_of(*tick)))
             .raw("</li>");
     }
     h.raw("</ol></div>");
@@ -284,7 +284,7 @@ pub(super) fn bars(h: &mut Html, rows: &[Bar], unit: Unit) {
         h.raw("</span><svg viewBox=\"0 0 1000 14\" preserveAspectRatio=\"none\" aria-hidden=\"true\">");
         h.raw("<path class=\"zero\" d=\"M")
             .text(format_args!("{:.1}", at(0.0)))
-            .raw(",-3v20\"/>");
+            .raw(",-6v26\"/>");
         if row.value.is_finite() {
             match row.interval {
                 Some([from, to]) if from.is_finite() && to.is_finite() => {
@@ -425,7 +425,7 @@ pub(super) fn strips(h: &mut Html, strips: &[Strip], unit: Unit) {
         if scale.crosses_zero() {
             h.raw("<path class=\"zero\" d=\"M")
                 .text(format_args!("{:.1}", at(0.0)))
-                .raw(",-3v20\"/>");
+                .raw(",-6v26\"/>");
         }
         let quantile = |share: f64| {
             let place = share * (values.len().saturating_sub(1)) as f64;

@@ -30,6 +30,16 @@ pub(super) struct Scale {
 }
 
 impl Scale {
+    /// Decimals of a tick's number: all the same where steps are even, as few as it needs where they are not.
+    pub(super) fn decimals_of(&self, tick: f64) -> usize {
+        match self.axis {
+            Axis::Linear => self.decimals,
+            Axis::Log => decimals(tick),
+        }
+    }
+}
+
+impl Scale {
     /// A scale that holds both values; both must be finite, and positive for [`Axis::Log`].
     pub(super) fn new(axis: Axis, min: f64, max: f64) -> Self {
         match axis {
@@ -166,6 +176,8 @@ mod tests {
         assert!((scale.place(1.0) - 0.4).abs() < 1e-9);
         let narrow = Scale::new(Axis::Log, 0.6, 1.9);
         assert_eq!(narrow.ticks, [0.5, 1.0, 2.0]);
+        assert_eq!(narrow.decimals_of(0.5), 1);
+        assert_eq!(narrow.decimals_of(2.0), 0);
         let point = Scale::new(Axis::Log, 1.0, 1.0);
         assert!(point.low < 1.0 && point.high > 1.0);
         assert!(Scale::new(Axis::Log, 1e-30, 1.0).ticks.len() <= 10);

@@ -238,7 +238,12 @@ fn lead(page: &mut Page, metrics: &Metrics) {
         );
     }
     if metrics.unreadable > 0 {
-        sentence += &format!(" {} lines could not be read.", metrics.unreadable);
+        let lines = if metrics.unreadable == 1 {
+            "One line".to_owned()
+        } else {
+            format!("{} lines", metrics.unreadable)
+        };
+        sentence += &format!(" {lines} could not be read.");
     }
     let (tone, word) = match newest {
         Some(loss) if loss.is_finite() => (Tone::Idle, "TRAINED"),
@@ -322,7 +327,7 @@ mod tests {
             equity: Vec::new(),
         };
         let text = page("Training", &metrics, &extras).finish();
-        assert!(text.contains("1 lines could not be read"), "{text}");
+        assert!(text.contains("One line could not be read"), "{text}");
         assert!(
             text.contains("at step 180"),
             "the lowest is the last one held out"
