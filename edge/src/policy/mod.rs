@@ -112,7 +112,7 @@ impl Policy {
     pub fn model(&self) -> Option<&Model> {
         match self {
             Self::Model(model) => Some(model),
-            Self::Imbalance | Self::Flat => None,
+            Self::Imbalance | Self::Flat | Self::Hold => None,
         }
     }
 
