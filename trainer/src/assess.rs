@@ -20,6 +20,8 @@ use crate::spec::{Spec, Statistics};
 const YEAR_NS: f64 = 365.0 * 86_400.0 * 1e9;
 /// Windows by which a lane begins before its piece.
 pub const WARM_UP: usize = 2;
+/// Level of the intervals.
+pub const LEVEL: f64 = 0.95;
 /// Resamples of a bootstrap.
 pub const RESAMPLES: usize = 1_000;
 /// A position that changes by less than this is not traded: rounding.

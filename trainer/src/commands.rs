@@ -1,7 +1,6 @@
 //! What each command does. The answer is whether it succeeded; an error is one line.
 
 use std::fmt::Display;
-use std::path::Path;
 
 use tickerml_edge::clock;
 use tickerml_edge::replay::trial;
@@ -207,23 +206,9 @@ pub(crate) fn walk(of: &Walk) -> Done {
     })
     .map_err(told)?;
     print!("{outcome}");
-    write_walk(&outcome, &terms, &config, &of.out)?;
+    outcome.page(&config.market).write(&of.out).map_err(told)?;
+    println!("page {}", of.out.display());
     Ok(true)
-}
-
-fn write_walk(
-    outcome: &walk::WalkReport,
-    terms: &walk::Walk,
-    config: &Config,
-    out: &Path,
-) -> Result<(), String> {
-    std::fs::create_dir_all(out).map_err(|error| format!("{}: {error}", out.display()))?;
-    for (instrument, page) in outcome.pages(&config.market, terms.block, terms.learning.seed) {
-        let path = out.join(format!("{}.html", instrument.replace([':', '/'], "-")));
-        page.write(&path).map_err(told)?;
-        println!("page {}", path.display());
-    }
-    Ok(())
 }
 
 pub(crate) fn prove(of: &Prove) -> Done {

@@ -183,7 +183,7 @@ struct Walk {
     /// Seed of everything
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Folder of the pages, one an instrument
+    /// The page
     #[arg(long)]
     out: PathBuf,
 }

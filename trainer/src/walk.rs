@@ -114,8 +114,6 @@ pub struct WalkReport {
     pub compared: Vec<Compared>,
     /// The joined courses of all spans: the network's first, then the benchmarks', instrument by instrument.
     pub courses: Vec<Course>,
-    /// The first instant that was learned from.
-    pub began: Time,
     /// Spans that were judged.
     pub folds: usize,
 }
@@ -238,10 +236,7 @@ pub fn forward(
         .max()
         .unwrap_or(0);
     let mut courses = Courses::new(dataset, terms);
-    let mut outcome = WalkReport {
-        began: first,
-        ..WalkReport::default()
-    };
+    let mut outcome = WalkReport::default();
     for fold in 0..FOLDS_MAX as u64 {
         let from = Time(first.0 + (walk.first_days + fold * walk.judged_days) * DAY_NS);
         let to = Time(from.0 + walk.judged_days * DAY_NS);

@@ -1,80 +1,58 @@
-//! A walk forward as pages, one an instrument.
-
-use tickerml_shared::time::Time;
+//! A walk forward as a page.
 
 use super::{Course, HOLD, MODEL, WalkReport};
-use crate::assess::{Interval, Track, difference};
+use crate::assess::LEVEL;
 use crate::behaviour::Terms;
 use crate::report::Page;
 use crate::report::chart::Line;
-use crate::report::walk::{Fold, Walk, page};
+use crate::report::walk::{Compared, Row, Walk, page};
 
 /// Points of a drawn curve.
 const POINTS_MAX: usize = 1_000;
-/// Level of [`difference`].
-const LEVEL: f64 = 0.95;
 
 impl WalkReport {
-    /// The pages, each with the name of its instrument. `block` is the bootstrap's mean block, in steps.
+    /// The page: fold by fold, all folds together, and whether holding was beaten.
     #[must_use]
-    pub fn pages(&self, terms: &Terms, block: usize, seed: u64) -> Vec<(String, Page)> {
-        let models = self.courses.iter().filter(|course| course.policy == MODEL);
-        models
-            .filter_map(|model| {
-                let walk = self.walk(model, terms, block, seed)?;
-                Some((model.instrument.clone(), page(&walk)))
-            })
-            .collect()
-    }
-
-    /// What a page shows of an instrument; none when it was never judged.
-    fn walk(&self, model: &Course, terms: &Terms, block: usize, seed: u64) -> Option<Walk> {
-        let own = || {
-            self.courses
-                .iter()
-                .filter(|course| course.instrument == model.instrument)
-        };
-        let held = own().find(|course| course.policy == HOLD)?;
-        let starts: Vec<Time> = self
-            .rows
+    pub fn page(&self, terms: &Terms) -> Page {
+        let mut instruments: Vec<&str> = self
+            .courses
             .iter()
-            .filter(|row| row.instrument == model.instrument && row.policy == MODEL)
-            .filter_map(|row| row.from)
+            .map(|course| course.instrument.as_str())
             .collect();
-        let folds: Vec<Fold> = starts
-            .iter()
-            .enumerate()
-            .filter_map(|(fold, from)| {
-                let to = starts.get(fold + 1).copied().unwrap_or(Time(u64::MAX));
-                let (one, other) = (part(&model.track, *from, to), part(&held.track, *from, to));
-                let (first, last) = (*one.at.first()?, *one.at.last()?);
-                let (mean, interval) = per_step(&one, &other, block, seed);
-                let earned = one.assess();
-                Some(Fold {
-                    learned: [self.began, *from],
-                    tried: [first, last],
-                    earned: earned.log_return.exp() - 1.0,
-                    held: other.assess().log_return.exp() - 1.0,
-                    difference: mean,
-                    interval,
-                    sharpe: earned.sharpe,
-                    drawdown: earned.max_drawdown,
-                    trades: earned.trades as u64,
-                })
-            })
-            .collect();
-        let (mean, interval) = per_step(&model.track, &held.track, block, seed);
-        Some(Walk {
-            market: model.instrument.clone(),
+        instruments.dedup();
+        let rows = self.rows.iter().map(|row| Row {
+            instrument: row.instrument.clone(),
+            from: row.from,
+            policy: row.policy.clone(),
+            earned: row.earned.log_return.exp() - 1.0,
+            sharpe: row.earned.sharpe,
+            drawdown: row.earned.max_drawdown,
+            exposure: row.earned.exposure,
+            trades: row.earned.trades as u64,
+            costs: row.earned.costs,
+        });
+        let compared = self.compared.iter().map(|one| Compared {
+            instrument: one.instrument.clone(),
+            benchmark: one.benchmark.clone(),
+            difference: one.difference.estimate,
+            interval: [one.difference.low, one.difference.high],
+        });
+        page(&Walk {
+            market: instruments.join(", "),
             costs: format!(
                 "a taker fee of {} of the traded value and half the spread",
                 terms.taker_fee
             ),
             level: LEVEL,
-            folds,
-            difference: mean,
-            interval,
-            curves: own().map(curve).collect(),
+            model: MODEL.to_owned(),
+            holding: HOLD.to_owned(),
+            rows: rows.collect(),
+            compared: compared.collect(),
+            curves: self
+                .courses
+                .iter()
+                .map(|course| curve(course, instruments.len() > 1))
+                .collect(),
             paths: Vec::new(),
             overfitting: f64::NAN,
             deflated: f64::NAN,
@@ -82,36 +60,8 @@ impl WalkReport {
     }
 }
 
-/// The steps of a track from one instant to before another.
-fn part(track: &Track, from: Time, to: Time) -> Track {
-    let (first, end) = (
-        track.at.partition_point(|at| *at < from),
-        track.at.partition_point(|at| *at < to),
-    );
-    Track {
-        at: track.at[first..end].to_vec(),
-        growth: track.growth[first..end].to_vec(),
-        positions: track.positions[first..end].to_vec(),
-        traded: track.traded[first..end].to_vec(),
-        paid: track.paid[first..end].to_vec(),
-        pulse_ns: track.pulse_ns,
-    }
-}
-
-/// Mean difference of a step, and its interval.
-fn per_step(one: &Track, other: &Track, block: usize, seed: u64) -> (f64, [f64; 2]) {
-    let steps = one.growth.len().max(1) as f64;
-    let Interval {
-        estimate,
-        low,
-        high,
-        ..
-    } = difference(one, other, block, seed);
-    (estimate / steps, [low / steps, high / steps])
-}
-
 /// Account value over time, one at the start.
-fn curve(course: &Course) -> Line {
+fn curve(course: &Course, several: bool) -> Line {
     let stride = course.track.at.len().div_ceil(POINTS_MAX).max(1);
     let mut equity = 0.0_f64;
     let mut points = Vec::new();
@@ -121,8 +71,10 @@ fn curve(course: &Course) -> Line {
             points.push((at.0 as f64, equity.exp()));
         }
     }
-    Line {
-        name: course.policy.clone(),
-        points,
-    }
+    let name = if several {
+        format!("{} {}", course.instrument, course.policy)
+    } else {
+        course.policy.clone()
+    };
+    Line { name, points }
 }
