@@ -202,7 +202,8 @@ struct Prove {
 
 #[derive(Debug, Args)]
 struct Splits {
-    /// Scheme as JSON, as {"scheme":"combinatorial","folds":10,"test_folds":2,"purge":5,"embargo":5}
+    /// As JSON: {"scheme":"combinatorial","folds":10,"test_folds":2,"purge":5,"embargo":5}
+    #[arg(long)]
     scheme: String,
     /// Rows
     #[arg(long)]
