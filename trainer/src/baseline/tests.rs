@@ -97,14 +97,14 @@ fn corpus(steps: usize, seed: u64, edge: Edge) -> Corpus {
 fn terms(kind: Kind) -> Terms {
     Terms {
         look_back: 2,
-        rounds: 60,
+        rounds: 40,
         ..Terms::reference(kind)
     }
 }
 
 /// Share of the steps of another path at which the best action is chosen, and the mean error of its value.
 fn judged(baseline: &Baseline, edge: Edge) -> (f64, f32) {
-    let steps = 2_000_u16;
+    let steps = 1_000_u16;
     let other = corpus(usize::from(steps), 99, edge);
     let (mut right, mut error) = (0_u16, 0.0);
     for step in 0..usize::from(steps) {
@@ -155,7 +155,7 @@ fn each_baseline_learns_what_the_state_says() {
 
 #[test]
 fn only_a_network_and_trees_learn_what_two_states_say_together() {
-    let corpus = corpus(6_000, 2, together);
+    let corpus = corpus(4_000, 2, together);
     for (kind, low, high) in [
         (Kind::Linear, 0.3, 0.7),
         (Kind::Network, 0.9, 1.0),
@@ -169,7 +169,7 @@ fn only_a_network_and_trees_learn_what_two_states_say_together() {
 
 #[test]
 fn a_baseline_sees_as_far_back_as_it_is_told() {
-    let corpus = corpus(4_000, 3, before);
+    let corpus = corpus(3_000, 3, before);
     for kind in Kind::ALL {
         for (look_back, sees) in [(1, false), (2, true)] {
             let terms = Terms {
@@ -190,7 +190,7 @@ fn a_baseline_sees_as_far_back_as_it_is_told() {
 
 #[test]
 fn the_same_seed_gives_the_same_bits_and_bytes_come_back() {
-    let corpus = corpus(800, 4, straight);
+    let corpus = corpus(400, 4, straight);
     for kind in Kind::ALL {
         let fit = |seed| Baseline::fit(&corpus, &terms(kind), seed).expect("a baseline");
         let (one, same, other) = (fit(1), fit(1), fit(2));
