@@ -16,7 +16,8 @@ use tickerml_shared::time::Time;
 use tickerml_trainer::batch::Batch;
 use tickerml_trainer::model::DecisionTransformer;
 use tickerml_trainer::onnx::{Export, Quantisation, export, invented, reference};
-use tickerml_trainer::spec::Spec;
+use tickerml_trainer::spec::{Spec, Statistics};
+use tickerml_trainer::weights::Weights;
 
 /// Windows of every length, with masked starts and masked steps.
 const WINDOWS: usize = 1000;
@@ -76,23 +77,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         found[0].push(streaming.ask(rows)?.clone());
         found[1].push(window.ask(rows)?.clone());
     }
-    let network = DecisionTransformer::from_weights(&spec, &weights, &Device::flex());
-    let mut burnt = Vec::new();
-    for windows in windows.chunks(BATCH) {
-        let outputs = network.predict(&batch_of(&spec, windows), &statistics, &spec);
-        for place in 0..windows.len() {
-            let cell = (place + 1) * spec.steps - 1;
-            let classes = cell * spec.actions..(cell + 1) * spec.actions;
-            let action = outputs.action[classes.clone()].to_vec();
-            let value = expected(&action, &outputs.value[classes]);
-            burnt.push(Heads {
-                action,
-                size: outputs.size[cell],
-                risk: outputs.risk[cell],
-                value,
-            });
-        }
-    }
+    let burnt = burn_answers(&spec, &weights, &statistics, &windows);
     let formula: Vec<(usize, Heads)> = (0..WINDOWS)
         .step_by(FORMULA_EVERY)
         .map(|place| {
@@ -158,6 +143,33 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     fs::write(folder.join("sizes.json"), sizes.to_string())?;
     Ok(())
+}
+
+/// burn's answers to the last steps of the windows.
+fn burn_answers(
+    spec: &Spec,
+    weights: &Weights,
+    statistics: &Statistics,
+    windows: &[Vec<Row>],
+) -> Vec<Heads> {
+    let network = DecisionTransformer::from_weights(spec, weights, &Device::flex());
+    let mut burnt = Vec::new();
+    for windows in windows.chunks(BATCH) {
+        let outputs = network.predict(&batch_of(spec, windows), statistics, spec);
+        for place in 0..windows.len() {
+            let cell = (place + 1) * spec.steps - 1;
+            let classes = cell * spec.actions..(cell + 1) * spec.actions;
+            let action = outputs.action[classes.clone()].to_vec();
+            let value = expected(&action, &outputs.value[classes]);
+            burnt.push(Heads {
+                action,
+                size: outputs.size[cell],
+                risk: outputs.risk[cell],
+                value,
+            });
+        }
+    }
+    burnt
 }
 
 /// Σ softmax(logits) · values.

@@ -27,7 +27,7 @@ fn normal(rng: &mut Rng) -> f32 {
 }
 
 fn one_in(rng: &mut Rng, count: u32) -> bool {
-    rng.next_u32() % count == 0
+    rng.next_u32().is_multiple_of(count)
 }
 
 /// Weights of a shape: matrices keep the size of what they multiply, biases are about 0.1, gains about one.

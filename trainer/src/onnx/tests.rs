@@ -249,7 +249,7 @@ fn an_answer_is_a_function_of_the_window_whatever_was_asked_before() {
     for (place, step) in changed.steps().enumerate() {
         let mut step = *step;
         if place + 2 == changed.steps().len() {
-            step.action = Action::from_heads([9.0, 0.0, 0.0], 1.0, 0.0, 0.0);
+            step.action = Action::from_heads([0.0, 0.0, 9.0], 0.123, 0.0, 0.0);
         }
         other.push(step);
     }
