@@ -180,8 +180,10 @@ mod tests {
 
     fn rows(from: Time, count: u64, rng: &mut Rng) -> Vec<MarketRow> {
         let row = |n| {
-            let mut state = Vector::default();
-            state.valid = 0b111;
+            let mut state = Vector {
+                valid: 0b111,
+                ..Vector::default()
+            };
             state.values[..3].fill_with(|| rng.below(1_000) as f32);
             let bid = 100.0 + rng.below(100) as f64;
             MarketRow {

@@ -44,6 +44,9 @@ pub(super) struct File {
     pub(super) bar_ns: Option<u64>,
 }
 
+/// When a file begins, where it lies, and how long its bars are.
+type Stamped = (Time, PathBuf, Option<u64>);
+
 /// Files of one format and instrument, one after the other.
 struct Lane {
     place: usize,
@@ -102,8 +105,7 @@ impl Tape {
         spread_bps: f64,
     ) -> Result<Self, HistoryError> {
         let mut instruments: Vec<Instrument> = Vec::new();
-        let mut sorted: BTreeMap<(usize, Format), Vec<(Time, PathBuf, Option<u64>)>> =
-            BTreeMap::new();
+        let mut sorted: BTreeMap<(usize, Format), Vec<Stamped>> = BTreeMap::new();
         for file in files {
             let place = instruments
                 .iter()

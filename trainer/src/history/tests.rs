@@ -130,7 +130,10 @@ fn the_same_bars_are_read_from_every_packing_header_and_unit() {
     for bytes in packed {
         let (series, _) =
             steps(&[("file", bytes.as_slice())], &Terms::default()).expect("a good file");
-        assert_eq!(format!("{series:?}"), format!("{:?}", [expected.clone()]));
+        assert_eq!(
+            format!("{series:?}"),
+            format!("{:?}", std::slice::from_ref(&expected))
+        );
     }
 }
 

@@ -85,7 +85,7 @@ fn what_is_put_comes_back_and_putting_it_again_changes_no_byte() {
     let store = Store::open(folder.path()).expect("a store");
     assert_eq!(
         text(&store.load(&[], ALWAYS).expect("whole")),
-        text(&[series.clone()])
+        text(std::slice::from_ref(&series))
     );
     let span = START.plus(DAYS)..START.plus(DAYS + 1_200 * SECONDS);
     let part = store.load(&["kraken:BTC/USD"], span).expect("whole");
@@ -122,7 +122,7 @@ fn the_row_that_knows_more_stays_whichever_came_first() {
         }
         assert_eq!(
             text(&store.load(&[], ALWAYS).expect("whole")),
-            text(&[full.clone()])
+            text(std::slice::from_ref(&full))
         );
     }
 }

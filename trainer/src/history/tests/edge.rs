@@ -73,7 +73,7 @@ fn a_journal_gives_a_step_for_each_of_its_pulses() {
     let path = folder.path().join("2024-10-04.tml");
     journal(&path);
     assert_eq!(detect(&path), Ok(Found::Journal));
-    let sources = Source::detect(&[path.clone()], None, None).expect("a journal");
+    let sources = Source::detect(std::slice::from_ref(&path), None, None).expect("a journal");
     assert_eq!(sources, [Source::Journal(path)]);
     let store = Store::create(&folder.path().join("store")).expect("a store");
     let done = import(&sources, &store, &Terms::default(), Progress::Quiet).expect("whole");
@@ -113,7 +113,7 @@ fn a_capture_is_stepped_on_a_grid_and_its_end_changes_no_step_before_it() {
         let mut steps = Vec::new();
         replay::grid::capture_steps(
             Venue::Binance,
-            &[path.clone()],
+            std::slice::from_ref(&path),
             500 * MILLIS,
             &mut |step, _| {
                 steps.push(*step);
