@@ -37,6 +37,7 @@ use self::optimizer::{AdamW, Layout};
 use self::plots::Calibration;
 use crate::batch::Batch;
 use crate::corpus::Corpus;
+use crate::kernels;
 use crate::model::{self, DecisionTransformer, Inputs, Pass, Precision, host};
 use crate::spec::{Spec, Statistics, TOKENS};
 use crate::weights::{Weights, replace};
@@ -335,6 +336,7 @@ pub fn train_on(
 ) -> Result<Trained, TrainError> {
     let (spec, terms) = (lesson.spec, lesson.terms);
     check(lesson)?;
+    kernels::hold_memory();
     let layout = Layout::new(spec, terms.mode);
     let mut at = begin(lesson, &layout, start)?;
     let mut metrics = Metrics::open(out, at.step)?;
