@@ -202,7 +202,7 @@ pub fn prove(seed: u64, short: bool, report: &mut impl FnMut(&str)) -> Result<Pr
             side: 3,
             steps: [4, 2, 4],
         };
-        (house, 20_000, 500, 32, 200)
+        (house, 20_000, 1_000, 32, 400)
     } else {
         let house = House {
             side: 4,
