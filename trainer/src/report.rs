@@ -324,6 +324,18 @@ pub fn share(value: f64, decimals: usize) -> String {
     }
 }
 
+/// Keeps a page of a test for a person to look at, in the folder that `TICKERML_PAGES` names.
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whoever wants to look at the pages of the tests says where"
+)]
+pub(crate) fn shown(name: &str, text: &str) {
+    if let Ok(folder) = std::env::var("TICKERML_PAGES") {
+        std::fs::write(Path::new(&folder).join(name), text).expect("written");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -110,7 +110,7 @@ impl Parity {
     pub(super) fn reasons(&self, terms: &Terms) -> Vec<Reason> {
         let rows = self.rows(terms).into_iter();
         // A figure that is no number is too far as well.
-        let apart = rows.filter(|(_, _, figure, limit)| !(figure <= limit));
+        let apart = rows.filter(|(_, _, figure, limit)| figure.is_nan() || figure > limit);
         apart
             .map(|(code, what, figure, limit)| {
                 let text = format!("Between {what} lie {figure:.2e}; {limit:.0e} is allowed.");

@@ -50,8 +50,12 @@ impl Scale {
 
     /// [`BANDS`] bands of the smallest step of 1, 2, 2.5 or 5 times a power of ten that hold both.
     fn linear(min: f64, max: f64) -> Self {
-        let least = max.abs().max(min.abs()) * 1e-9;
-        let span = (max - min).max(least).max(f64::MIN_POSITIVE * 1e9);
+        let size = max.abs().max(min.abs());
+        let span = match max - min {
+            span if span > size * 1e-9 => span,
+            _ if size > 0.0 => size / 10.0,
+            _ => 1.0,
+        };
         let mut power = 10_f64.powf((span / BANDS as f64).log10().floor());
         // The step that is needed is at most one decade and a half above the first one tried.
         for _ in 0..3 {
@@ -167,6 +171,7 @@ mod tests {
         );
         assert_eq!(scale.decimals, 0);
         assert_eq!(Scale::new(Axis::Linear, 0.0, 0.9).decimals, 2);
+        assert_eq!(Scale::new(Axis::Linear, 0.0, 0.0).decimals, 1);
     }
 
     #[test]

@@ -332,12 +332,7 @@ mod tests {
             text.contains("at step 180"),
             "the lowest is the last one held out"
         );
-        if let Ok(folder) = std::env::var("TICKERML_PAGES") {
-            let path = Path::new(&folder).join("training.html");
-            page("Training", &metrics, &extras)
-                .write(&path)
-                .expect("written");
-        }
+        crate::report::shown("training.html", &text);
     }
 
     #[test]

@@ -378,9 +378,6 @@ mod tests {
         // For each instrument two heads, six folds and three policies.
         assert_eq!(text.matches("<tr").count(), 2 * (2 + 6 + 3));
         assert!(text.contains("31.0\u{a0}%") && text.contains('—'));
-        if let Ok(folder) = std::env::var("TICKERML_PAGES") {
-            let path = std::path::Path::new(&folder).join("walk.html");
-            page(&walk).write(&path).expect("written");
-        }
+        crate::report::shown("walk.html", &text);
     }
 }
