@@ -524,9 +524,9 @@ fn courses(
         let (mut course, mut held, mut next) = (Course::default(), position, to);
         let mut exposed = 0.0;
         let end = step + terms.horizon;
-        for at in step..end {
+        for (at, place) in plan.iter().enumerate().take(end).skip(step) {
             if at > step {
-                next = plan[at].unwrap_or(held);
+                next = place.unwrap_or(held);
             }
             let paid = match f64::from(next - held) {
                 0.0 => 0.0,
