@@ -65,6 +65,9 @@ pub struct Terms {
     /// What a full position must earn over a horizon to be worth its while, as a fraction; taken off every
     /// return-to-go in proportion to what is held and for how long. It keeps a learner from holding on noise.
     pub hurdle: f64,
+    /// Share of steps at which any class of action is taken, each as likely, instead of what the policy would do; it
+    /// goes on from there. Without it a model learns that actions repeat themselves, and not what they are worth.
+    pub explore: f64,
     /// Steps that a return-to-go looks ahead (H).
     pub horizon: usize,
     /// The policies that are replayed, each over every stretch.
@@ -80,6 +83,7 @@ impl Terms {
             impact: 0.0,
             shorting: false,
             hurdle: 0.0,
+            explore: 0.5,
             horizon,
             policies: Behaviour::usual(horizon),
         }
@@ -100,6 +104,12 @@ impl Terms {
                     "terms.{name} = {cost} is no share of a trade; write one from 0 to 0.5"
                 )));
             }
+        }
+        if !(0.0..=1.0).contains(&self.explore) {
+            return Err(TermsError(format!(
+                "terms.explore = {} is no share of steps; write one from 0 to 1",
+                self.explore
+            )));
         }
         if !(1..=HORIZON_MAX).contains(&self.horizon) {
             return Err(TermsError(format!(
@@ -423,11 +433,16 @@ impl Behaviour {
         };
         let mut position = 0_i8;
         for step in 0..steps {
-            let target = plan[step].unwrap_or(position);
-            let restated = plan[step].is_some() || share(rng) < RESTATED;
-            let (class, size) = match restated {
-                true => terms.toward(position, target),
-                false => (HOLD, f32::NAN),
+            let planned = plan[step].unwrap_or(position);
+            let (class, size, target) = if share(rng) < terms.explore {
+                let class = usize::try_from(rng.below(CLASSES as u64)).expect("below three");
+                let size = if class == HOLD { f32::NAN } else { 1.0 };
+                (class, size, full(terms, position, class))
+            } else if plan[step].is_some() || share(rng) < RESTATED {
+                let (class, size) = terms.toward(position, planned);
+                (class, size, planned)
+            } else {
+                (HOLD, f32::NAN, planned)
             };
             let courses = courses(stretch, &plan, terms, step, position, target);
             for other in 0..CLASSES {
@@ -509,9 +524,9 @@ fn courses(
         let (mut course, mut held, mut next) = (Course::default(), position, to);
         let mut exposed = 0.0;
         let end = step + terms.horizon;
-        for at in step..end {
+        for (at, place) in plan.iter().enumerate().take(end).skip(step) {
             if at > step {
-                next = plan[at].unwrap_or(held);
+                next = place.unwrap_or(held);
             }
             let paid = match f64::from(next - held) {
                 0.0 => 0.0,

@@ -37,8 +37,8 @@ const EDGE: f64 = 0.000_8;
 const HALF_SPREAD: f64 = 0.000_1;
 /// Fee of each trade.
 const FEE: f64 = 0.001;
-/// What holding must be expected to earn over a horizon: a tenth of what chance does to the price in it.
-const HURDLE: f64 = 0.001;
+/// What holding must be expected to earn over a horizon: a fifth of what chance does to the price in it.
+const HURDLE: f64 = 0.002;
 /// Steps that returns look ahead.
 const HORIZON: usize = 24;
 /// Places of the features that show the signal, and the standard deviation of their noise.
@@ -215,7 +215,7 @@ impl Size {
     pub const WHOLE: Self = Self {
         history: 60_000,
         judged: 20_000,
-        training: 700,
+        training: 500,
     };
 }
 

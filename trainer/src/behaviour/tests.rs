@@ -24,6 +24,7 @@ fn terms(horizon: usize, shorting: bool) -> Terms {
     Terms {
         impact: 0.0005,
         hurdle: 0.002,
+        explore: 0.0,
         shorting,
         ..Terms::spot(0.001, horizon)
     }
@@ -146,6 +147,31 @@ fn an_action_moves_the_position_towards_its_own_side_only() {
     assert_eq!(margin.moved(-0.5, SELL, 0.4), -0.5);
     assert_eq!(margin.moved(-0.5, BUY, 0.0), 0.0);
     assert_eq!(margin.moved(-0.5, HOLD, 0.9), -0.5);
+}
+
+#[test]
+fn exploring_takes_every_class_and_the_plan_goes_on_from_there() {
+    let market = wandering(400, 5);
+    let terms = Terms {
+        explore: 1.0,
+        ..terms(5, false)
+    };
+    let stretch = &Stretch::all(&market, 1)[0];
+    let episode = Behaviour::Flat.replay(stretch, 0, &terms, 0.01, &mut Rng::new(4, 4));
+    for class in 0..CLASSES {
+        let taken = episode
+            .actions
+            .iter()
+            .filter(|action| usize::from(**action) == class)
+            .count();
+        assert!((90..175).contains(&taken), "{class}: {taken}");
+    }
+    // Flat says once that it is flat, so that what was bought is held to the horizon.
+    let bought =
+        (1..300).find(|step| episode.actions[*step] == 2 && episode.actions[step - 1] == 0);
+    let step = bought.expect("a purchase from flat");
+    let expected = told(&market, &terms, step, 0.0, &[1.0; 5]);
+    assert!((f64::from(episode.returns[step]) - expected).abs() < 1e-6);
 }
 
 #[test]
