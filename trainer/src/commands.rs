@@ -15,7 +15,7 @@ use tickerml_trainer::report::training;
 use tickerml_trainer::split::Scheme;
 use tickerml_trainer::train::METRICS_FILE;
 use tickerml_trainer::train::dashboard::Dashboard;
-use tickerml_trainer::{tasks, walk};
+use tickerml_trainer::{planted, tasks, walk};
 
 use crate::{Backtest, Gate, Import, Prove, Refresh, Report, Splits, Stored, Train, Walk};
 
@@ -212,8 +212,25 @@ pub(crate) fn walk(of: &Walk) -> Done {
 }
 
 pub(crate) fn prove(of: &Prove) -> Done {
-    let proof =
-        tasks::prove(&of.name, of.seed, of.short, |line| eprintln!("{line}")).map_err(told)?;
+    let report = |line: &str| eprintln!("{line}");
+    let proof = match of.name.as_str() {
+        "parity" => {
+            let out = of
+                .out
+                .as_deref()
+                .ok_or("parity needs --out, a folder that exists")?;
+            tasks::parity::dump(out, of.seed).map_err(told)?;
+            return Ok(true);
+        }
+        "speed" => {
+            let milliseconds = tasks::parity::milliseconds(of.seed, of.steps).map_err(told)?;
+            println!("{{\"milliseconds\": {milliseconds:?}}}");
+            return Ok(true);
+        }
+        "planted" => planted::prove(of.seed, of.short, &mut { report }),
+        name => tasks::prove(name, of.seed, of.short, report),
+    };
+    let proof = proof.map_err(told)?;
     println!("{proof}");
     Ok(proof.passed())
 }

@@ -190,14 +190,20 @@ struct Walk {
 
 #[derive(Debug, Args)]
 struct Prove {
-    /// What: see --help of `scripts/prove-learning`
+    /// graph, key-to-door, gamble, planted; parity and speed for the comparison with PyTorch
     name: String,
-    /// The form of less than a minute
+    /// The form of less than a minute or two
     #[arg(long)]
     short: bool,
     /// Seed of everything
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Folder in which parity leaves weights, batches and losses
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Training steps that speed times
+    #[arg(long, default_value_t = 12)]
+    steps: u64,
 }
 
 #[derive(Debug, Args)]
