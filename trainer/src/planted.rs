@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn the_network_earns_most_of_what_the_oracle_does_and_stands_aside_without_an_edge() {
-        let proof = prove(1, true, &mut |line| println!("{line}")).expect("a training that ends");
+        let proof = prove(3, true, &mut |line| println!("{line}")).expect("a training that ends");
         assert!(proof.passed(), "{proof}");
     }
 }
