@@ -80,8 +80,8 @@ impl Market {
             Costs {
                 tiers: vec![Tier {
                     volume: Cash::ZERO,
-                    maker_fee_ppm: self.fee_ppm.into(),
-                    taker_fee_ppm: self.fee_ppm.into(),
+                    maker_fee_ppm: self.fee_ppm,
+                    taker_fee_ppm: self.fee_ppm,
                 }],
                 latency: Latency::Constant {
                     entry_ns: 2_000_000,
