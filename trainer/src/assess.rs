@@ -12,6 +12,7 @@ use tickerml_shared::time::Time;
 
 use crate::batch::Batch;
 use crate::behaviour::{Behaviour, CLASSES, Stretch, Terms};
+use crate::gate::evidence::{self, Draw};
 use crate::model::DecisionTransformer;
 use crate::series::Series;
 use crate::spec::{Spec, Statistics};
@@ -315,8 +316,6 @@ pub struct Interval {
     pub low: f64,
     /// Upper end.
     pub high: f64,
-    /// Share of the resamples at or below zero.
-    pub below_zero: f64,
 }
 
 /// The 95 % interval of how much more log equity grew on one track than on another, by the stationary bootstrap
@@ -333,38 +332,21 @@ pub fn difference(one: &Track, other: &Track, block: usize, seed: u64) -> Interv
     bootstrap(&steps, block, seed)
 }
 
-/// The interval of a sum of dependent numbers: see [`difference`].
+/// The interval of a sum of dependent numbers: see [`difference`]. Nothing where there are too few of them.
 #[must_use]
 pub fn bootstrap(steps: &[f64], block: usize, seed: u64) -> Interval {
-    let count = steps.len();
-    if count == 0 {
-        return Interval::default();
-    }
-    let mut rng = Rng::new(seed, 1);
-    let place = |rng: &mut Rng| {
-        usize::try_from(rng.below(count as u64)).expect("below a number that is a usize")
+    let draw = Draw {
+        level: LEVEL,
+        resamples: RESAMPLES,
+        block: Some(block as f64),
+        seed,
     };
-    let mut sums: Vec<f64> = (0..RESAMPLES)
-        .map(|_| {
-            let (mut at, mut sum) = (place(&mut rng), 0.0);
-            for _ in 0..count {
-                sum += steps[at];
-                at = match rng.below(block.max(1) as u64) {
-                    0 => place(&mut rng),
-                    _ => (at + 1) % count,
-                };
-            }
-            sum
-        })
-        .collect();
-    sums.sort_unstable_by(f64::total_cmp);
-    let below = sums.iter().filter(|sum| **sum <= 0.0).count();
-    Interval {
-        estimate: steps.iter().sum(),
-        low: sums[RESAMPLES * 25 / 1_000],
-        high: sums[RESAMPLES * 975 / 1_000 - 1],
-        below_zero: below as f64 / RESAMPLES as f64,
-    }
+    let count = steps.len() as f64;
+    evidence::interval(steps, &draw).map_or_else(Interval::default, |mean| Interval {
+        estimate: mean.mean * count,
+        low: mean.low * count,
+        high: mean.high * count,
+    })
 }
 
 #[cfg(test)]

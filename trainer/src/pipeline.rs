@@ -122,6 +122,11 @@ pub fn run(job: &Job<'_>, report: &mut dyn FnMut(&str, &Progress)) -> Result<Mad
         report,
     )
     .map_err(failed)?;
+    // The gate asks the weights themselves, beside the bundle.
+    learned
+        .weights
+        .save(&job.out.join(MODEL_FILE), &config.spec, &learned.statistics)
+        .map_err(failed)?;
     let times = || {
         dataset
             .series()

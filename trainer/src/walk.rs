@@ -169,7 +169,6 @@ impl fmt::Display for WalkReport {
                 estimate,
                 low,
                 high,
-                ..
             } = one.difference;
             writeln!(
                 f,
