@@ -94,7 +94,8 @@ pub fn relabel_against(
             let episode = &mut relabelled.episodes[window.episode];
             let live = &corpus.paths[episode.path].live[episode.first..];
             let end = (window.from + spec.steps).min(episode.actions.len());
-            for step in window.read..end {
+            let steps = live.iter().enumerate().take(end).skip(window.read);
+            for (step, live) in steps {
                 let cell = row * spec.steps + step - window.from;
                 let class = usize::from(episode.actions[step]);
                 let estimates = &values[cell * corpus.actions..][..corpus.actions];
@@ -103,7 +104,7 @@ pub fn relabel_against(
                     Against::Best => estimates.iter().copied().fold(f32::NEG_INFINITY, f32::max),
                 };
                 let value = (estimates[class] - origin) * corpus.statistics.return_scale;
-                if live[step] && value.is_finite() {
+                if *live && value.is_finite() {
                     episode.returns[step] = value;
                 }
             }

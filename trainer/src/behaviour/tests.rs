@@ -92,9 +92,9 @@ fn the_return_of_every_class_is_what_an_account_would_have_earned() {
                         _ => lowest,
                     };
                     let mut course = vec![first];
-                    for later in step + 1..step + 7 {
+                    for later in &plan[step + 1..step + 7] {
                         let last = course[course.len() - 1];
-                        course.push(plan[later].map_or(last, f64::from));
+                        course.push(later.map_or(last, f64::from));
                     }
                     let expected = told(&market, &terms, step, position, &course);
                     let got = f64::from(episode.values[step * CLASSES + class]);
@@ -125,11 +125,12 @@ fn actions_lead_to_the_planned_positions_as_the_edge_trades_them() {
             let episode = policy.replay(stretch, 0, &terms, 0.01, &mut Rng::new(4, 4));
             let plan = policy.plan(stretch, &terms, &mut Rng::new(4, 4));
             let (mut by_action, mut by_plan) = (0.0_f32, 0.0_f32);
-            for step in 0..episode.actions.len() {
-                let (class, size) = (usize::from(episode.actions[step]), episode.sizes[step]);
+            let taken = episode.actions.iter().zip(&episode.sizes).zip(&plan);
+            for (step, ((class, size), planned)) in taken.enumerate() {
+                let (class, size) = (usize::from(*class), *size);
                 assert_eq!(class == HOLD, size.is_nan(), "only holding has no size");
                 by_action = terms.moved(by_action, class, size);
-                by_plan = plan[step].map_or(by_plan, f32::from);
+                by_plan = planned.map_or(by_plan, f32::from);
                 assert_eq!(by_action.abs(), by_plan.abs(), "{} {step}", policy.name());
                 assert!(by_action * by_plan >= 0.0);
             }

@@ -18,7 +18,7 @@ use std::io::{self, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use tickerml_shared::schema::{description, difference, schema_id};
+use tickerml_shared::schema::{description, difference};
 use tickerml_shared::time::{MILLIS, SECONDS, Time};
 
 use super::HistoryError;
@@ -96,7 +96,7 @@ impl Store {
             let part = folder.join(part);
             fs::create_dir_all(&part).map_err(|error| cannot_write(&part, error))?;
         }
-        let path = store.description_path(&schema_id().to_string());
+        let path = store.description_path(&table::SCHEMA);
         if !path.exists() {
             replace(&path, description().as_bytes())?;
         }
@@ -243,7 +243,7 @@ impl Store {
 
     /// Refuses files of another schema, and says where it differs.
     fn agree(&self, path: &Path, theirs: &str) -> Result<(), HistoryError> {
-        let ours = schema_id().to_string();
+        let ours = &*table::SCHEMA;
         if ours == theirs {
             return Ok(());
         }
@@ -289,7 +289,7 @@ impl Store {
     ) -> Result<Put, HistoryError> {
         let path = self.path(&series.instrument, series.pulse_ns, day)?;
         let mut head = Head {
-            schema_id: schema_id().to_string(),
+            schema_id: table::SCHEMA.clone(),
             instrument: series.instrument.clone(),
             pulse_ns: series.pulse_ns,
             sources: Vec::new(),

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel};
 use parquet::column::reader::get_typed_column_reader;
@@ -97,7 +97,7 @@ pub(super) fn write(file: File, head: &Head, rows: &[MarketRow]) -> Result<File,
         .set_offset_index_disabled(true)
         .set_key_value_metadata(Some(head.pairs()))
         .build();
-    let mut writer = SerializedFileWriter::new(file, Arc::new(schema()?), Arc::new(properties))?;
+    let mut writer = SerializedFileWriter::new(file, COLUMNS.clone(), Arc::new(properties))?;
     for rows in rows.chunks(GROUP_ROWS) {
         let mut group = writer.next_row_group()?;
         write_group(&mut group, rows)?;
@@ -106,7 +106,13 @@ pub(super) fn write(file: File, head: &Head, rows: &[MarketRow]) -> Result<File,
     writer.into_inner()
 }
 
-fn schema() -> Result<Type, ParquetError> {
+/// The columns, made once: thousands of files are read in a row.
+static COLUMNS: LazyLock<Arc<Type>> =
+    LazyLock::new(|| Arc::new(columns().expect("columns with names of their own")));
+/// The fingerprint of this build, likewise.
+pub(super) static SCHEMA: LazyLock<String> = LazyLock::new(|| schema_id().to_string());
+
+fn columns() -> Result<Type, ParquetError> {
     let field = |name: &str, physical, logical, repetition| {
         let field = Type::primitive_type_builder(name, physical)
             .with_logical_type(logical)
@@ -188,10 +194,10 @@ fn strange(what: &str) -> ParquetError {
 pub(super) fn read(path: &Path) -> Result<(Head, Vec<MarketRow>), ParquetError> {
     let reader = SerializedFileReader::new(File::open(path)?)?;
     let (head, count) = head_of(&reader)?;
-    if head.schema_id != schema_id().to_string() {
+    if head.schema_id != *SCHEMA {
         return Ok((head, Vec::new()));
     }
-    let is_ours = reader.metadata().file_metadata().schema() == &schema()?;
+    let is_ours = reader.metadata().file_metadata().schema() == COLUMNS.as_ref();
     if !is_ours {
         return Err(strange("its columns are not those of its schema"));
     }

@@ -182,6 +182,7 @@ fn history_from_which_nothing_can_be_learned_is_named() {
     let one = Terms {
         policies: vec![Behaviour::Hindsight { flipped: 0.0 }],
         horizon: 30,
+        explore: 0.0,
         taker_fee: 0.4,
         shorting: true,
         ..terms()
