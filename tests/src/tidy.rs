@@ -36,6 +36,10 @@ const FLOAT_ROOMS: &[(&str, &str)] = &[
         "shared/src/action.rs",
         "the model's heads: logits, position size and risk in [0, 1]",
     ),
+    (
+        "shared/src/bundle.rs",
+        "what normalises a model's inputs, and the answers that it must give",
+    ),
     ("shared/src/reward.rs", "logarithms of equity ratios"),
     (
         "shared/src/paper/queue",
@@ -78,6 +82,10 @@ const JSON_ROOMS: &[(&str, &str)] = &[
     ("edge/src/cli.rs", "what commands print under --json"),
     ("edge/src/export", "the rows of `export`"),
     ("edge/src/replay", "the report of `replay --json`"),
+    (
+        "trainer/src/",
+        "metrics, facts in files of weights, verdicts and journals of searches; no venue speaks to it",
+    ),
 ];
 
 /// Lines that a function may have before it must be cut, or be listed here.

@@ -1,3 +1,5 @@
+//! Hand-made markets whose accounts are known, and intervals against their formulas.
+
 use burn::tensor::Device;
 use tickerml_shared::features::Vector;
 

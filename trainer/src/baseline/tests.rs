@@ -1,3 +1,5 @@
+//! Baselines on tasks that each can learn, their graphs in tract, and what they refuse.
+
 use prost::Message as _;
 use tract_onnx::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Replayed policies against the edge's meaning of an action, and returns against a slow restatement.
+
 use tickerml_shared::features::{SELECTION, Vector};
 use tickerml_shared::time::Time;
 

@@ -1,3 +1,5 @@
+//! Corpora and weights that the quarantine must not reach, and what is refused by name.
+
 use tickerml_shared::features::Vector;
 
 use super::*;

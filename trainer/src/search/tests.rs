@@ -1,3 +1,5 @@
+//! Searches on functions with a known best, in the same order again, and after a break.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
