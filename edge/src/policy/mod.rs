@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(Setting::from_text("flat"), Ok(Setting::Flat));
         for text in ["magic", "model", "model:"] {
             let told = Setting::from_text(text).expect_err(text).0;
-            assert!(told.contains("write imbalance, flat or model:FOLDER"));
+            assert!(told.contains("write imbalance, flat, buy-and-hold or model:FOLDER"));
         }
         let nowhere = Setting::from_text("model:/nowhere").expect("a folder");
         let told = nowhere.open().expect_err("no such folder").0;
