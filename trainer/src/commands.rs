@@ -205,7 +205,7 @@ pub(crate) fn walk(of: &Walk) -> Done {
         eprintln!("{line}")
     })
     .map_err(told)?;
-    print!("{outcome}");
+    println!("{outcome}");
     outcome.page(&config.market).write(&of.out).map_err(told)?;
     println!("page {}", of.out.display());
     Ok(true)
