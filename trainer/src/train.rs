@@ -394,6 +394,7 @@ pub fn train_on(
                 step: at.step,
                 rate,
                 figures,
+                passed: since(&mut clock),
             });
 
             let due = |every: u64| at.step == terms.steps || at.step.is_multiple_of(every);
@@ -408,12 +409,14 @@ pub fn train_on(
                 let Some(read) = unread.pop_front() else {
                     break;
                 };
-                let mut progress = read.settle(lesson, &mut clock, out)?;
+                let mut progress = read.settle(lesson, out)?;
                 if let Some(asked) = asked.filter(|_| progress.step == at.step) {
                     let losses = asked.losses(&models[0], lesson);
                     progress.held_out = Some(losses);
                     let weights = overlaid(&at.weights, spec, &layout, &optimizer)?;
                     at.judge(losses, weights);
+                    // An evaluation is no part of the step after it.
+                    clock = clock::now();
                 }
                 metrics.write(&progress)?;
                 report(&progress);
@@ -689,16 +692,19 @@ struct Unread {
     step: u64,
     rate: f64,
     figures: Tensor<1>,
+    /// Seconds from the step before to this one, as they were given to the device.
+    passed: f64,
+}
+
+/// Seconds since the clock was last asked.
+fn since(clock: &mut Time) -> f64 {
+    let before = std::mem::replace(clock, clock::now());
+    Duration::from_nanos(clock.0.saturating_sub(before.0)).as_secs_f64()
 }
 
 impl Unread {
     /// Reads the figures, and refuses those that are not finite.
-    fn settle(
-        self,
-        lesson: &Lesson<'_>,
-        clock: &mut Time,
-        out: Option<&Path>,
-    ) -> Result<Progress, TrainError> {
+    fn settle(self, lesson: &Lesson<'_>, out: Option<&Path>) -> Result<Progress, TrainError> {
         let figures = host(self.figures);
         if !figures.iter().all(|figure| figure.is_finite()) {
             let back = match out {
@@ -712,8 +718,6 @@ impl Unread {
                 self.step
             )));
         }
-        let before = std::mem::replace(clock, clock::now());
-        let passed = Duration::from_nanos(clock.0.saturating_sub(before.0)).as_secs_f64();
         let terms = lesson.terms;
         let tokens = TOKENS * lesson.spec.steps * terms.batch * terms.accumulate;
         #[expect(clippy::cast_precision_loss, reason = "some millions of tokens")]
@@ -723,7 +727,7 @@ impl Unread {
             learning_rate: self.rate,
             losses: Losses::from_row(&figures[..FIGURES]),
             gradient_norm: figures[FIGURES],
-            tokens_per_second: tokens / passed.max(1e-9),
+            tokens_per_second: tokens / self.passed.max(1e-9),
             held_out: None,
         })
     }

@@ -37,6 +37,12 @@ impl WalkReport {
             difference: one.difference.estimate,
             interval: [one.difference.low, one.difference.high],
         });
+        // Of several instruments a chart would be a tangle: the network and holding say most.
+        let several = instruments.len() > 1;
+        let drawn = self
+            .courses
+            .iter()
+            .filter(|course| !several || [MODEL, HOLD].contains(&course.policy.as_str()));
         page(&Walk {
             market: instruments.join(", "),
             costs: format!(
@@ -48,11 +54,7 @@ impl WalkReport {
             holding: HOLD.to_owned(),
             rows: rows.collect(),
             compared: compared.collect(),
-            curves: self
-                .courses
-                .iter()
-                .map(|course| curve(course, instruments.len() > 1))
-                .collect(),
+            curves: drawn.map(|course| curve(course, several)).collect(),
             paths: Vec::new(),
             overfitting: f64::NAN,
             deflated: f64::NAN,
