@@ -82,9 +82,17 @@ const JSON_ROOMS: &[(&str, &str)] = &[
     ("edge/src/cli.rs", "what commands print under --json"),
     ("edge/src/export", "the rows of `export`"),
     ("edge/src/replay", "the report of `replay --json`"),
+    ("trainer/src/history", "the ledger of what was imported"),
     (
-        "trainer/src/",
-        "metrics, facts in files of weights, verdicts and journals of searches; no venue speaks to it",
+        "trainer/src/report/training.rs",
+        "reads the metrics of a training",
+    ),
+    ("trainer/src/search/journal.rs", "the journal of a search"),
+    ("trainer/src/split.rs", "what `splits --json` prints"),
+    ("trainer/src/train.rs", "the metrics of a training"),
+    (
+        "trainer/src/weights.rs",
+        "facts beside weights, and verdicts",
     ),
 ];
 
