@@ -3,6 +3,7 @@
 //! A run's folder holds both networks with their checkpoints and metrics (`estimate`, `decide`), the bundle that the
 //! edge loads (`model`) and a page about the training (`training.html`).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ use crate::market::{Course, DECIDE, ESTIMATE, Learned, NO_REGRET, learn};
 use crate::onnx::{Export, Exported, Quantisation, export};
 use crate::quarantine::{Cutoff, Dataset};
 use crate::report::training;
-use crate::train::{METRICS_FILE, MODEL_FILE, Progress};
+use crate::train::{Losses, METRICS_FILE, MODEL_FILE, Progress};
 use crate::weights::Weights;
 
 /// Folder of the bundle within that of a run.
@@ -113,13 +114,17 @@ pub fn run(job: &Job<'_>, report: &mut dyn FnMut(&str, &Progress)) -> Result<Mad
         resume: job.resume,
         refreshed: earlier.as_ref(),
     };
+    let mut measured = Measured::default();
     let learned = learn(
         &dataset,
         &config.market,
         &config.spec,
         &config.learning,
         &course,
-        report,
+        &mut |phase, progress| {
+            measured.note(phase, progress);
+            report(phase, progress);
+        },
     )
     .map_err(failed)?;
     // The gate asks the weights themselves, beside the bundle.
@@ -148,7 +153,7 @@ pub fn run(job: &Job<'_>, report: &mut dyn FnMut(&str, &Progress)) -> Result<Mad
             training: span,
             cutoff: dataset.cutoff().at(),
             created: job.now,
-            metrics: "",
+            metrics: &measured.text(),
             golden: &golden,
             quantisation: job.quantisation,
             with_backbone: true,
@@ -164,6 +169,34 @@ pub fn run(job: &Job<'_>, report: &mut dyn FnMut(&str, &Progress)) -> Result<Mad
         steps: times().count(),
         page,
     })
+}
+
+/// The newest figures of each phase, for the manifest.
+#[derive(Default)]
+struct Measured {
+    phases: BTreeMap<String, (Progress, Option<Losses>)>,
+}
+
+impl Measured {
+    fn note(&mut self, phase: &str, progress: &Progress) {
+        let before = self.phases.get(phase).and_then(|(_, held_out)| *held_out);
+        let held_out = progress.held_out.or(before);
+        self.phases.insert(phase.to_owned(), (*progress, held_out));
+    }
+
+    /// One line a phase.
+    fn text(&self) -> String {
+        let lines = self.phases.iter().map(|(phase, (last, held_out))| {
+            let held_out = held_out.map_or(String::new(), |losses| {
+                format!(", held out {:.6}", losses.total)
+            });
+            format!(
+                "{phase}: {} steps, loss {:.6}{held_out}\n",
+                last.step, last.losses.total
+            )
+        });
+        lines.collect()
+    }
 }
 
 /// The networks of a run.
