@@ -32,6 +32,8 @@ pub const BYTES_MAX: usize = 4 << 20;
 pub const TOKENS: usize = 3;
 /// Layers of the head graph; those before them are the backbone's.
 pub const HEAD_LAYERS: usize = 2;
+/// Added to the scores of what may not be seen.
+pub const HIDDEN: f32 = -1e9;
 /// Most numbers in one axis of a shape.
 const SIZE_MAX: usize = 1 << 14;
 /// Most layers of a network.

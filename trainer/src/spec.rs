@@ -31,17 +31,13 @@
 //! norms have epsilon [`LAYER_NORM_EPSILON`] and the biased variance.
 
 use serde::{Deserialize, Serialize};
+use tickerml_shared::bundle::Shape;
+pub use tickerml_shared::bundle::{HEAD_LAYERS, HIDDEN, TOKENS};
 
-/// Tokens of a step: previous action, return-to-go, state.
-pub const TOKENS: usize = 3;
-/// Layers that the weekly refresh moves; those before them are the backbone.
-pub const HEAD_LAYERS: usize = 2;
 /// Normalised features are clamped to this many standard deviations.
 pub const CLAMP: f32 = 8.0;
 /// Added to the variance in every layer norm.
 pub const LAYER_NORM_EPSILON: f32 = 1e-5;
-/// Added to the scores of what may not be seen.
-pub const HIDDEN: f32 = -1e9;
 
 /// The shape of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +77,20 @@ impl Spec {
         }
     }
 
+    /// The shape as the edge reads it, whose rules hold here too.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        Shape {
+            state: self.state,
+            actions: self.actions,
+            steps: self.steps,
+            d_model: self.d_model,
+            heads: self.heads,
+            d_ff: self.d_ff,
+            bands: self.bands.clone(),
+        }
+    }
+
     /// Layers in all.
     #[must_use]
     pub fn layers(&self) -> usize {
@@ -90,32 +100,32 @@ impl Spec {
     /// Layers of the backbone, which a weekly refresh must not move.
     #[must_use]
     pub fn frozen_layers(&self) -> usize {
-        self.layers().saturating_sub(HEAD_LAYERS)
+        self.shape().frozen_layers()
     }
 
     /// Width of one head.
     #[must_use]
     pub fn d_head(&self) -> usize {
-        self.d_model / self.heads
+        self.shape().d_head()
     }
 
     /// Inputs of the action token: a one-hot of the class, "none", and the size.
     #[must_use]
     pub fn action_inputs(&self) -> usize {
-        self.actions + 2
+        self.shape().action_inputs()
     }
 
     /// Groups on which an answer depends.
     #[must_use]
     pub fn receptive_steps(&self) -> usize {
-        1 + self.bands.iter().map(|band| band - 1).sum::<usize>()
+        self.shape().receptive_steps()
     }
 
     /// Whether a streamed answer equals the window's for ever: the oldest group that matters must
     /// have its previous action inside the window.
     #[must_use]
     pub fn streams_exactly(&self) -> bool {
-        self.receptive_steps() < self.steps
+        self.shape().streams_exactly()
     }
 
     /// What is wrong with this shape, with its remedy.

@@ -9,7 +9,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use tickerml_shared::bundle::{self, Graph, Heads, Manifest, Row, Shape, TOKENS};
+use tickerml_shared::bundle::{self, Graph, HIDDEN, Heads, Manifest, Row, Shape, TOKENS};
 use tickerml_shared::schema::fingerprint;
 use tract_onnx::prelude::{
     Framework as _, InferenceModelExt as _, IntoRunnable as _, TValue, TVec, Tensor, TractResult,
@@ -18,8 +18,6 @@ use tract_onnx::prelude::{
 
 use super::PolicyError;
 
-/// Added to the scores of what may not be seen.
-const HIDDEN: f32 = -1e9;
 /// Most bytes of a graph's file.
 const GRAPH_BYTES_MAX: usize = 256 << 20;
 

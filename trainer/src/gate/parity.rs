@@ -21,7 +21,6 @@ use tickerml_shared::window::{Input, Step, Window};
 use super::{Examination, GateError, HeldOut, Reason, Terms};
 use crate::batch::Batch;
 use crate::model::{DecisionTransformer, HostOutputs};
-use crate::onnx::shape_of;
 use crate::spec::{Spec, Statistics};
 use crate::train::MODEL_FILE;
 use crate::weights::Weights;
@@ -309,7 +308,7 @@ impl Burn {
                 path.display()
             ));
         }
-        if shape_of(&spec) != manifest.shape {
+        if spec.shape() != manifest.shape {
             return Err(format!(
                 "{}: its shape is not the manifest's; export the model again",
                 path.display()

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use tickerml_edge::policy::network::{Form, Network};
 use tickerml_shared::bundle::{
-    FILE, GRAPHS, Golden, Graph, Heads, Manifest, Normalisation, Row, Shape, Span,
+    FILE, GRAPHS, Golden, Graph, Heads, Manifest, Normalisation, Row, Span,
 };
 use tickerml_shared::schema::{SchemaId, description, fingerprint};
 use tickerml_shared::time::Time;
@@ -253,7 +253,7 @@ fn manifest_of(what: &Export<'_>, graphs: &[Vec<u8>; 4], wanted: &[Heads]) -> Ma
         graphs: GRAPHS,
         schema: fingerprint(text.as_bytes()),
         description: text,
-        shape: shape_of(spec),
+        shape: spec.shape(),
         normalisation: Normalisation {
             mean: what.statistics.mean.clone(),
             inverse_scale: what.statistics.inverse_scale.clone(),
@@ -276,20 +276,6 @@ fn manifest_of(what: &Export<'_>, graphs: &[Vec<u8>; 4], wanted: &[Heads]) -> Ma
             })
             .collect(),
         tolerance: TOLERANCE,
-    }
-}
-
-/// The shape as the edge reads it.
-#[must_use]
-pub fn shape_of(spec: &Spec) -> Shape {
-    Shape {
-        state: spec.state,
-        actions: spec.actions,
-        steps: spec.steps,
-        d_model: spec.d_model,
-        heads: spec.heads,
-        d_ff: spec.d_ff,
-        bands: spec.bands.clone(),
     }
 }
 
